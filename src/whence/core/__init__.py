@@ -1,0 +1,1 @@
+"""Floor 0: the nouns, the errors, the catalogue of methods, readers and writers."""

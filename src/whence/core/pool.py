@@ -1,0 +1,309 @@
+"""The pool: an immutable, ordered table of examples with an identity for every row and a lineage for the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import xxhash
+from numpy.typing import NDArray
+
+from whence.core.errors import BadInput, NotCapable, UnknownName
+from whence.core.step import Step
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from whence.core.decision import Selection
+
+ID, SOURCE, PARENTS = "whence_id", "whence_source", "whence_parents"
+OWN_COLUMNS = (ID, SOURCE, PARENTS)
+
+#: What a column can be for. `label` may be any scalar; `messages` is a list of {role, content}.
+ROLES = (
+    "text", "label", "prompt", "response", "messages", "system", "pair", "chosen", "rejected",
+    "split", "id", "source", "group", "time",
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a pool, made on demand. `id` is a content hash and stays the same through every export."""
+
+    id: str
+    fields: Mapping[str, Any]
+    source: str | None = None
+    parents: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{k}={_short(v)}" for k, v in self.fields.items())
+        return f"Example({self.id[:8]}, {inside})"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Class labels as codes. `codes` int32 [n], -1 where the row has none; `names[code]` is the label as text."""
+
+    codes: NDArray[np.int32]
+    names: tuple[str, ...]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        found = np.bincount(self.codes[self.codes >= 0], minlength=len(self.names))
+        return {name: int(found[i]) for i, name in enumerate(self.names)}
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """An immutable, ordered table of examples.
+
+    `table` holds the user's columns as they came plus three of ours: `whence_id` (content hash; a repeated row gets
+    the suffix `~2`, `~3`, ...), `whence_source` (file and line) and `whence_parents` (ids a made or edited row came
+    from). `roles` maps a role (see `ROLES`) to a user column. `lineage` is every step that led here.
+    Build one with `whence.load`, `Pool.from_rows` or `Pool.from_arrow`; change one only by `take` and `extend`.
+    """
+
+    table: pa.Table
+    roles: Mapping[str, str] = field(default_factory=dict)
+    lineage: tuple[Step, ...] = ()
+    name: str = "pool"
+
+    # -- making -----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_arrow(
+        cls,
+        table: pa.Table,
+        *,
+        roles: Mapping[str, str] | None = None,
+        name: str = "pool",
+        sources: Sequence[str | None] | None = None,
+        lineage: tuple[Step, ...] = (),
+    ) -> Pool:
+        """A pool from an Arrow table. Ids are computed from the content of each row.
+
+        A `whence_id` column that comes along (a re-read export) is honoured where the content still matches it; where
+        a row was edited, its old id becomes the parent of the new one. Raises BadInput for a role whose column is absent.
+        """
+        known = dict(roles or {})
+        for role, column in known.items():
+            if role not in ROLES:
+                raise UnknownName("role", role, ROLES)
+            if column not in table.column_names:
+                raise BadInput(f"There is no column '{column}' for the role '{role}'", given=table.column_names,
+                               legal="a column of the data", do=f"pass --{role} with one of the columns")
+        bare = table.drop_columns([c for c in OWN_COLUMNS if c in table.column_names])
+        old = table.column(ID).to_pylist() if ID in table.column_names else [None] * table.num_rows
+        old_parents = table.column(PARENTS).to_pylist() if PARENTS in table.column_names else [None] * table.num_rows
+        if sources is None and SOURCE in table.column_names:
+            sources = table.column(SOURCE).to_pylist()
+        ids: list[str] = []
+        parents: list[list[str] | None] = []
+        taken: set[str] = set()
+        keep: set[str] = {o for o in old if o}
+        for content, was, before in zip(_content_hashes(bare), old, old_parents, strict=True):
+            made_from = list(before or [])
+            if was and str(was).split("~")[0] == content and was not in taken:
+                this = str(was)
+            else:
+                this, repeat = content, 1
+                while this in taken or (this in keep and this != was):
+                    repeat += 1
+                    this = f"{content}~{repeat}"
+                if was and str(was).split("~")[0] != content:
+                    made_from = [str(was)]
+            taken.add(this)
+            ids.append(this)
+            parents.append(made_from or None)
+        full = bare.append_column(ID, pa.array(ids, pa.string()))
+        full = full.append_column(SOURCE, pa.array(list(sources) if sources is not None else [None] * len(ids), pa.string()))
+        full = full.append_column(PARENTS, pa.array(parents, pa.list_(pa.string())))
+        return cls(full, known, lineage, name)
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]], *, roles: Mapping[str, str] | None = None, name: str = "pool") -> Pool:
+        """A pool from dictionaries; a key that a row lacks is null there. Raises BadInput when a column mixes types."""
+        rows = list(rows)
+        columns: dict[str, list[Any]] = {key: [] for row in rows for key in row}
+        for row in rows:
+            for key, values in columns.items():
+                values.append(row.get(key))
+        arrays = {}
+        for key, values in columns.items():
+            try:
+                arrays[key] = pa.array(values)
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                raise BadInput(f"The column '{key}' mixes types", given=str(error).splitlines()[0],
+                               legal="one type per column", do="make the values of the column one type") from None
+        return cls.from_arrow(pa.table(arrays), roles=roles, name=name)
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __repr__(self) -> str:
+        return f"Pool('{self.name}', {len(self):,} examples, roles={dict(self.roles)}, {self.fingerprint[:8]})"
+
+    def __getitem__(self, key: str | int) -> Example:
+        """The example with this id (a unique prefix is enough) or at this position."""
+        row = self.position(key) if isinstance(key, str) else range(len(self))[key]
+        fields = {c: self.table.column(c)[row].as_py() for c in self.columns}
+        return Example(self.ids[row], fields, self.table.column(SOURCE)[row].as_py(),
+                       tuple(self.table.column(PARENTS)[row].as_py() or ()))
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._positions
+
+    @property
+    def columns(self) -> list[str]:
+        """The user's columns, in the order they came."""
+        return [c for c in self.table.column_names if c not in OWN_COLUMNS]
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self.table.column(ID).to_pylist())
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {this: i for i, this in enumerate(self.ids)}
+
+    def position(self, key: str) -> int:
+        """Row number of an id. A unique prefix, or the user's own id (role `id`), is accepted. Raises BadInput."""
+        if key in self._positions:
+            return self._positions[key]
+        if "id" in self.roles:
+            own = [i for i, v in enumerate(self.table.column(self.roles["id"]).to_pylist()) if str(v) == key]
+            if len(own) == 1:
+                return own[0]
+        near = [i for this, i in self._positions.items() if this.startswith(key)] if len(key) >= 4 else []
+        if len(near) == 1:
+            return near[0]
+        raise BadInput(f"'{key}' names {'no' if not near else f'{len(near)} different'} examples of '{self.name}'",
+                       legal="an id, a prefix of an id that only one example has (4 characters or more), or the user's own id",
+                       do="copy the id from scores.parquet, kept.jsonl or the report")
+
+    def positions(self, keys: Iterable[str]) -> NDArray[np.int64]:
+        """Row numbers of exact ids. Raises BadInput for an id that is not here."""
+        try:
+            return np.array([self._positions[k] for k in keys], dtype=np.int64)
+        except KeyError as error:
+            raise BadInput(f"The id {error} is not in '{self.name}'", legal="ids of this pool") from None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """128-bit hash of ids (so of content), order and roles; names caches and steps."""
+        hasher = xxhash.xxh3_128()
+        hasher.update(orjson.dumps(sorted(self.roles.items())))
+        for this in self.ids:
+            hasher.update(this)
+            hasher.update("\n")
+        return hasher.hexdigest()
+
+    def column(self, role: str) -> list[Any]:
+        """Values of the column that has this role, as Python objects. Raises NotCapable when no column has it."""
+        if role not in self.roles:
+            raise NotCapable(f"'{self.name}' has no column for the role '{role}'", given=f"columns {', '.join(self.columns)}",
+                             do=f"name the column with --{role}, or load(..., roles={{'{role}': COLUMN}})")
+        return list(self.table.column(self.roles[role]).to_pylist())
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """What each example says, as one string: the text; or prompt and response; or the messages; or both of a pair."""
+        if "text" in self.roles:
+            parts = [self.column("text")]
+            if "pair" in self.roles:
+                parts.append(self.column("pair"))
+        elif "prompt" in self.roles:
+            parts = [self.column("prompt")] + [self.column(r) for r in ("response", "chosen") if r in self.roles][:1]
+        elif "messages" in self.roles:
+            return tuple(_said(m) for m in self.column("messages"))
+        else:
+            raise NotCapable(f"'{self.name}' has no text", given=f"columns {', '.join(self.columns)}",
+                             legal="a column for the role text, prompt or messages", do="name the column with --text")
+        return tuple("\n\n".join(_said(p) for p in row if p is not None and p != "") for row in zip(*parts, strict=True))
+
+    @cached_property
+    def labels(self) -> Labels:
+        """The class labels. Names are sorted (numbers by value), so codes do not depend on row order."""
+        values = self.column("label")
+        names = sorted({v for v in values if v is not None}, key=lambda v: (isinstance(v, str), v))
+        code = {v: i for i, v in enumerate(names)}
+        codes = np.array([-1 if v is None else code[v] for v in values], dtype=np.int32)
+        return Labels(codes, tuple(_label_name(v) for v in names))
+
+    # -- making a new one -------------------------------------------------------------------------------------------
+
+    def take(self, selection: Selection) -> Pool:
+        """The kept examples of a selection, in its order. Writes a step of lineage. Raises BadInput for a foreign id."""
+        rows = self.positions(selection.kept)
+        step = Step("take", {"by": selection.step.to_dict(), "kept": len(selection.kept), "dropped": len(selection.dropped)},
+                    inputs=(self.fingerprint,))
+        return Pool(self.table.take(pa.array(rows)), self.roles, (*self.lineage, step), self.name)
+
+    def extend(self, other: Pool, *, step: Step) -> Pool:
+        """This pool followed by the examples of another (made by `step`); an example that is already here is not repeated."""
+        fresh = [i for i, this in enumerate(other.ids) if this not in self._positions]
+        table = pa.concat_tables([self.table, other.table.take(pa.array(fresh, pa.int64()))], promote_options="permissive")
+        return Pool(table, self.roles, (*self.lineage, step), self.name)
+
+    # -- leaving ----------------------------------------------------------------------------------------------------
+
+    def to_arrow(self) -> pa.Table:
+        return self.table
+
+    def to_pandas(self) -> pd.DataFrame:
+        return self.table.to_pandas()
+
+    def to_datasets(self) -> Any:
+        """The pool as a Hugging Face `datasets.Dataset`."""
+        try:
+            import datasets
+        except ImportError:
+            from whence.core.errors import MissingExtra
+
+            raise MissingExtra("datasets", "hf", "to_datasets") from None
+        return datasets.Dataset(self.table)
+
+
+def _content_hashes(table: pa.Table) -> Iterator[str]:
+    """128-bit hash of each row's user columns as canonical JSON, in batches so that memory stays bounded."""
+    names = table.column_names
+    for batch in table.to_batches(max_chunksize=8192):
+        if not names:
+            return
+        for row in batch.to_pylist():
+            data = orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=_plain)
+            yield xxhash.xxh3_128_hexdigest(data)
+
+
+def _plain(value: object) -> object:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _said(value: object) -> str:
+    """Text of a cell: a string, or a list of {role, content} messages."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return "\n".join(_said(m.get("content") if isinstance(m, dict) else m) for m in value)
+    return "" if value is None else str(value)
+
+
+def _label_name(value: object) -> str:
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _short(value: object, limit: int = 40) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,5 @@
+"""Observables: what a model says of a pool, computed once, cached by content, handed to methods as arrays."""
+
+from whence.models.observe.observer import Observer
+
+__all__ = ["Observer"]
