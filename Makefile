@@ -1,0 +1,83 @@
+# Two commands matter: `make run` (the main job on built-in data) and `make test` (every check). `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN ?= runs/stdlib-docstrings
+WORKERS ?= 2
+# what decides an installation: change either file and the next command installs again
+SUM := $(shell cat pyproject.toml constraints.txt | cksum | tr ' \t' '--')
+TEXT := $(VENV)/.whence-text-$(SUM)
+DEV := $(VENV)/.whence-dev-$(SUM)
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+.PHONY: help run test lint types generated docs docs-serve generate bench warm lock clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## */\t/' | expand -t 14
+
+run: $(TEXT)  ## set up, study the documentation strings of this Python, write a report
+	@echo "[2/2] Studying stdlib:docstrings with planted label flips, duplicates and leaks (about 3 minutes on two cores)"
+	@if [ -d "$(RUN)" ]; then how=--resume; else how=; fi; \
+	$(BIN)/whence study stdlib:docstrings --plant label-flips=0.05,duplicates=0.02,leaks=20 -o "$(RUN)" $$how
+	@echo "Report: $(RUN)/report.html    open it: $(BIN)/whence show $(RUN)"
+
+test: $(DEV)  ## set up, then every check: lint, types, generated files, laws, oracles, journeys
+	@echo "[2/5] Lint (ruff)"; $(BIN)/ruff check src tests
+	@echo "[3/5] Types (mypy --strict)"; $(BIN)/mypy --strict
+	@echo "[4/5] Generated files are current"; $(BIN)/python -m whence.app.dev generate --check
+	@echo "[5/5] Tests: laws over the catalogue, oracles, journeys, the house rules"
+	@$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+
+lint: $(DEV)  ## ruff
+	@$(BIN)/ruff check src tests
+
+types: $(DEV)  ## mypy --strict
+	@$(BIN)/mypy --strict
+
+generated: $(DEV)  ## fail where a generated page differs from the code
+	@$(BIN)/python -m whence.app.dev generate --check
+
+generate: $(TEXT)  ## write the generated pages: methods, papers, capabilities
+	@$(BIN)/python -m whence.app.dev generate
+
+docs: $(TEXT) generate  ## build the docs site in site/
+	@$(PIP) --editable '.[docs]'
+	@$(BIN)/mkdocs build --strict
+
+docs-serve: docs  ## serve the docs site on loopback
+	@$(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
+
+bench: $(TEXT)  ## benchmarks side by side with other packages (takes minutes)
+	@$(PIP) --editable '.[bench]'
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python "$$file"; done
+
+warm: $(TEXT)  ## compile the kernels now instead of at first use
+	@$(BIN)/python -m whence.app.dev warm
+
+lock: $(DEV)  ## write constraints.txt from this environment
+	@$(BIN)/python -m whence.app.dev lock
+
+clean:  ## remove the environment and caches; runs/ stays
+	rm -rf "$(VENV)" .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Whence needs Python 3.11 or later, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+	  echo "Do: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@echo "Making a virtual environment in $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv "$(VENV)" || { echo "Do: install the venv module of your Python (on Debian: apt install python3-venv)" >&2; exit 2; }
+
+$(TEXT): | $(BIN)/python
+	@echo "[1/2] Installing whence[text] into $(VENV) at the versions of constraints.txt (about 1.6 GB with a CPU torch)"
+	@$(PIP) --editable '.[text]'
+	@rm -f $(VENV)/.whence-text-*; touch $@
+
+$(DEV): | $(BIN)/python
+	@echo "[1/5] Installing whence[dev] into $(VENV) at the versions of constraints.txt"
+	@$(PIP) --editable '.[dev]'
+	@rm -f $(VENV)/.whence-dev-* $(VENV)/.whence-text-*; touch $@ $(TEXT)

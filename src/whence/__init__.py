@@ -1,0 +1,105 @@
+"""Whence: which of my training examples help, hurt or do nothing, what should I keep, and is that proven?
+
+    import whence as wh
+
+    pool = wh.load("train.jsonl")
+    run = wh.study("train.jsonl", test="test.jsonl", out="runs/mine")
+    difficulty = wh.scores(pool, "el2n")
+    chosen = wh.subset(pool, "k-center", budget=500)
+
+Nothing is imported before it is used. The verbs are packages (`from whence.score import EL2N`), so the functions that
+apply a verb's methods by name have names of their own: `clean` (curate), `scores` (score), `subset` (select).
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from whence.app import api as api
+    from whence.app.api import compare as compare
+    from whence.app.api import curate as clean
+    from whence.app.api import load as load
+    from whence.app.api import methods as methods
+    from whence.app.api import restore as restore
+    from whence.app.api import score as scores
+    from whence.app.api import select as subset
+    from whence.app.api import show as show
+    from whence.app.api import study as study
+    from whence.app.api import why as why
+    from whence.core.card import Card as Card
+    from whence.core.card import Paper as Paper
+    from whence.core.card import Preset as Preset
+    from whence.core.context import Context as Context
+    from whence.core.decision import Selection as Selection
+    from whence.core.errors import BadInput as BadInput
+    from whence.core.errors import MissingExtra as MissingExtra
+    from whence.core.errors import NotCapable as NotCapable
+    from whence.core.errors import OverBudget as OverBudget
+    from whence.core.errors import RunConflict as RunConflict
+    from whence.core.errors import UnknownName as UnknownName
+    from whence.core.errors import Unverified as Unverified
+    from whence.core.errors import WhenceError as WhenceError
+    from whence.core.evidence import Finding as Finding
+    from whence.core.evidence import Links as Links
+    from whence.core.evidence import Scores as Scores
+    from whence.core.pool import Example as Example
+    from whence.core.pool import Pool as Pool
+    from whence.core.step import Step as Step
+
+#: public name -> (module, name there)
+_PUBLIC = {
+    "load": ("whence.app.api", "load"),
+    "study": ("whence.app.api", "study"),
+    "clean": ("whence.app.api", "curate"),
+    "scores": ("whence.app.api", "score"),
+    "subset": ("whence.app.api", "select"),
+    "compare": ("whence.app.api", "compare"),
+    "methods": ("whence.app.api", "methods"),
+    "why": ("whence.app.api", "why"),
+    "restore": ("whence.app.api", "restore"),
+    "show": ("whence.app.api", "show"),
+    "Example": ("whence.core.pool", "Example"),
+    "Pool": ("whence.core.pool", "Pool"),
+    "Scores": ("whence.core.evidence", "Scores"),
+    "Links": ("whence.core.evidence", "Links"),
+    "Finding": ("whence.core.evidence", "Finding"),
+    "Selection": ("whence.core.decision", "Selection"),
+    "Step": ("whence.core.step", "Step"),
+    "Context": ("whence.core.context", "Context"),
+    "Card": ("whence.core.card", "Card"),
+    "Paper": ("whence.core.card", "Paper"),
+    "Preset": ("whence.core.card", "Preset"),
+    "WhenceError": ("whence.core.errors", "WhenceError"),
+    "BadInput": ("whence.core.errors", "BadInput"),
+    "UnknownName": ("whence.core.errors", "UnknownName"),
+    "MissingExtra": ("whence.core.errors", "MissingExtra"),
+    "NotCapable": ("whence.core.errors", "NotCapable"),
+    "Unverified": ("whence.core.errors", "Unverified"),
+    "OverBudget": ("whence.core.errors", "OverBudget"),
+    "RunConflict": ("whence.core.errors", "RunConflict"),
+}
+
+__all__ = [
+    "BadInput", "Card", "Context", "Example", "Finding", "Links", "MissingExtra", "NotCapable", "OverBudget", "Paper", "Pool",
+    "Preset", "RunConflict", "Scores", "Selection", "Step", "UnknownName", "Unverified", "WhenceError", "__version__", "api",
+    "clean", "compare", "load", "methods", "restore", "scores", "show", "study", "subset", "why",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "api":
+        return importlib.import_module("whence.app.api")
+    if name in _PUBLIC:
+        module, there = _PUBLIC[name]
+        value = getattr(importlib.import_module(module), there)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'whence' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
