@@ -204,8 +204,8 @@ class Pool:
         hasher = xxhash.xxh3_128()
         hasher.update(orjson.dumps(sorted(self.roles.items())))
         for this in self.ids:
-            hasher.update(this)
-            hasher.update("\n")
+            hasher.update(this.encode())
+            hasher.update(b"\n")
         return hasher.hexdigest()
 
     def column(self, role: str) -> list[Any]:

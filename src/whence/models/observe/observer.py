@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from whence.core.context import Context
 from whence.core.errors import BadInput, NotCapable
 from whence.core.pool import Pool
-from whence.models.capabilities import Embeds
 
 if TYPE_CHECKING:
+    from whence.models.capabilities import Embeds
     from whence.models.observe.class_probs import ClassProbs
     from whence.models.observe.dynamics import Dynamics
     from whence.models.observe.head import Head
