@@ -1,0 +1,1 @@
+"""Arithmetic on arrays that knows nothing of pools, examples or methods: arrays in, arrays out."""

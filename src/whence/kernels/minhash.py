@@ -1,0 +1,730 @@
+"""Near-duplicate texts: MinHash banding finds candidates, the true Jaccard of the full shingle sets decides.
+
+Broder, "On the resemblance and containment of documents" (1997); banding after Indyk & Motwani (1998).
+
+One pass over the bytes turns a text into words (`whence.kernels.shingles` defines a word), runs of `shingle` words
+into 64-bit hashes, the distinct hashes into `bands * rows` minima and those into one 32-bit key per band. Texts with
+the same set of shingles are folded into one representative first, so a thousand copies cost as much as one. Two
+representatives that agree in a band key are compared, once, in the first band in which they agree: candidate pairs
+are never listed, memory stays at the shingle hashes (8 bytes a distinct shingle), the keys and the answer. No bucket
+is cut short, so nothing is lost to bucket size; the work is bounded by the number of pairs that agree in a band, and
+a pair that cannot reach the threshold is left as soon as too many shingles have missed.
+
+Where we differ from the paper: minima are taken over 32-bit multiplicative hashes of the 64-bit shingle hash instead of
+random permutations, and similarity is never estimated from the signature. Reported values are exact up to a collision
+of 64-bit hashes. The answer does not depend on the number of threads or on the order of the texts.
+
+A text shorter than `shingle` words has one shingle, all of its words. A text without any word has none and is near
+nothing here, not even another such text: equal bytes are the business of exact duplicates.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from whence.kernels.shingles import SINGLE, matching_spans, shingle_set, tokens, word_table
+from whence.kernels.unionfind import clusters
+
+__all__ = ["Pairs", "banding", "clusters", "matching_spans", "near_pairs", "shingle_set", "tokens", "warm"]
+
+_CHUNK = 1 << 19  # characters handed to the kernel at a time: text, folded text and hashes stay in the L2 cache
+_SLOTS = 96  # most minima per text when bands and rows are chosen from the threshold
+_MISS = 0.002  # chance, at the threshold itself, that a pair agrees in no band when bands are chosen
+_MOST_PAIRS = 100_000_000
+
+_M1 = np.uint64(0x9E3779B97F4A7C15)
+_M2 = np.uint64(0xBF58476D1CE4E5B9)
+_M3 = np.uint64(0x94D049BB133111EB)
+_HIGH = np.uint64(0x8080808080808080)
+_S32 = np.uint64(32)
+_S29 = np.uint64(29)
+_S63 = np.uint64(63)
+_ZERO = np.uint64(0)
+_ONE = np.uint64(1)
+_TOP32 = np.uint32(0xFFFFFFFF)
+_SINGLE = np.uint32(SINGLE)
+# bytes of the first and the second eight that belong to a word of 0..16 bytes
+_LOW_MASK = np.array([(1 << 8 * min(size, 8)) - 1 for size in range(17)], np.uint64)
+_HIGH_MASK = np.array([(1 << 8 * max(size - 8, 0)) - 1 for size in range(17)], np.uint64)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Verified near pairs, sorted by (a, b).
+
+    `a`, `b` are int32 indexes, a < b (with `against`: a into texts, b into against); `jaccard` is float64 in (0, 1],
+    the Jaccard index of the two shingle sets, 1 for equal sets.
+    """
+
+    a: NDArray[np.int32]
+    b: NDArray[np.int32]
+    jaccard: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _load64(typing_context: Any, array: Any, at: Any) -> Any:
+    """Eight bytes of a uint8 array from any offset: one unaligned load, which array indexing cannot express."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        address = builder.gep(data, [args[1]])
+        wide = builder.bitcast(address, ir.IntType(64).as_pointer())
+        return builder.load(wide, align=1)
+
+    return types.uint64(array, types.int64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _hash_at(typing_context: Any, address: Any, at: Any) -> Any:
+    """The `at`-th uint64 behind a raw address: shingle hashes stay in the arrays of the chunks that made them."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        base = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.load(builder.gep(base, [args[1]]))
+
+    return types.uint64(types.int64, types.int64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _trailing_zeros(typing_context: Any, value: Any) -> Any:
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _word_bytes(typing_context: Any, array: Any, at: Any) -> Any:
+    """Bit k says whether byte at + k of a uint8 array is other than zero, for 64 bytes."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        block = ir.VectorType(ir.IntType(8), 64)
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        address = builder.bitcast(builder.gep(data, [args[1]]), block.as_pointer())
+        other = builder.icmp_unsigned("!=", builder.load(address, align=1), ir.Constant(block, None))
+        return builder.bitcast(other, ir.IntType(64))
+
+    return types.uint64(array, types.int64), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _ones(typing_context: Any, value: Any) -> Any:
+    """Number of one bits."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), codegen
+
+
+@njit(cache=True, nogil=True)
+def _fold_ascii(raw, out):  # type: ignore[no-untyped-def]
+    """Lower-case ASCII letters, zero other ASCII but digits, keep bytes of 0x80 and above; compiles to SIMD."""
+    for i in range(len(raw)):
+        c = raw[i]
+        upper = np.uint8(c - np.uint8(65)) < np.uint8(26)
+        c = np.uint8(c | np.uint8(32)) if upper else c
+        letter = np.uint8(c - np.uint8(97)) < np.uint8(26)
+        digit = np.uint8(c - np.uint8(48)) < np.uint8(10)
+        out[i] = c if (letter | digit | (c >= np.uint8(128))) else np.uint8(0)
+
+
+@njit(cache=True, nogil=True)
+def _is_ascii(text, start, end):  # type: ignore[no-untyped-def]
+    high = _ZERO
+    at = start
+    while at + 8 <= end:
+        high |= _load64(text, at)
+        at += 8
+    while at < end:
+        high |= np.uint64(text[at])
+        at += 1
+    return high & _HIGH == _ZERO
+
+
+@njit(cache=True, nogil=True)
+def _fold_wide(text, start, end, table, out):  # type: ignore[no-untyped-def]
+    """Apply the word table to text whose ASCII is folded already; 0 separates. Returns the bytes written."""
+    used = 0
+    i = start
+    while i < end:
+        c = np.uint32(text[i])
+        if c < 0x80:
+            out[used] = text[i]
+            used += 1
+            i += 1
+            continue
+        if c < 0xE0:
+            size = 2
+            point = ((c & np.uint32(0x1F)) << np.uint32(6)) | (np.uint32(text[i + 1]) & np.uint32(0x3F))
+        elif c < 0xF0:
+            size = 3
+            point = (
+                ((c & np.uint32(0x0F)) << np.uint32(12))
+                | ((np.uint32(text[i + 1]) & np.uint32(0x3F)) << np.uint32(6))
+                | (np.uint32(text[i + 2]) & np.uint32(0x3F))
+            )
+        else:
+            size = 4
+            point = np.uint32(0x10000)
+        value = table[point] if point < 0x10000 else _SINGLE
+        if value == 0:
+            out[used] = 0
+            used += 1
+        elif value & _SINGLE:
+            out[used] = 0
+            for k in range(size):
+                out[used + 1 + k] = text[i + k]
+            out[used + 1 + size] = 0
+            used += size + 2
+        elif size == 2:
+            out[used] = 0xC0 | (value >> np.uint32(6))
+            out[used + 1] = 0x80 | (value & np.uint32(0x3F))
+            used += 2
+        else:
+            for k in range(size):
+                out[used + k] = text[i + k]
+            used += size
+        i += size
+    return used
+
+
+@njit(cache=True, nogil=True)
+def _hash_words(text, start, end, edges, words):  # type: ignore[no-untyped-def]
+    """One hash per maximal run of non-zero bytes in text[start:end]; text[end] must be zero and 72 bytes after it
+    readable. Returns the number of words.
+
+    Where words begin and end is read off 64-byte masks first, so that the hashing of a word does not wait for the
+    length of the one before it.
+    """
+    count = 0
+    carry = _ZERO
+    for at in range(start, end + 1, 64):
+        mask = _word_bytes(text, at)
+        if end + 1 - at < 64:
+            mask &= (_ONE << np.uint64(end + 1 - at)) - _ONE
+        edge = mask ^ ((mask << _ONE) | carry)
+        carry = mask >> _S63
+        bits = _ones(edge)
+        # eight at a time whether there are that many or not: what is written too much is overwritten
+        for block in range(0, bits, 8):
+            for k in range(8):
+                edges[count + block + k] = at + _trailing_zeros(edge)
+                edge &= edge - _ONE
+        count += bits
+    count >>= 1
+    for w in range(count):
+        at = edges[2 * w]
+        size = edges[2 * w + 1] - at
+        if size <= 16:
+            low = _load64(text, at) & _LOW_MASK[size]
+            high = _load64(text, at + 8) & _HIGH_MASK[size]
+            h = ((low ^ _M3) * _M1) ^ (high * _M2)
+        else:
+            h = _M2
+            while size > 0:
+                h = (h ^ (_load64(text, at) & _LOW_MASK[min(size, 8)])) * _M1
+                h ^= h >> _S29
+                at += 8
+                size -= 8
+        words[w] = h ^ (h >> _S32)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _hash_shingles(words, count, weights, out):  # type: ignore[no-untyped-def]
+    """Hash of every run of len(weights) words (of all words where there are fewer). Returns the number of runs."""
+    width = min(len(weights), count)
+    runs = count - width + 1
+    for i in range(runs):
+        out[i] = words[i] * weights[0]
+    for j in range(1, width):
+        weight = weights[j]
+        for i in range(runs):
+            out[i] += words[i + j] * weight
+    for i in range(runs):
+        h = out[i]
+        h ^= h >> _S32
+        h *= _M2
+        h ^= h >> _S29
+        h *= _M3
+        h ^= h >> _S32
+        out[i] = h if h != _ZERO else _ONE  # zero marks an empty place in a hash table
+    return runs
+
+
+@njit(cache=True, nogil=True)
+def _distinct(runs, count, slots, out, used):  # type: ignore[no-untyped-def]
+    """Append the distinct hashes to out[used:] and return how many. `slots` holds places in `out`, counted from 1;
+    those up to `used` are left from earlier texts and mean empty, so nothing needs clearing."""
+    size = 64
+    while size < 8 * count:
+        size *= 2
+    mask = np.uint64(size - 1)
+    last = used
+    for i in range(count):
+        h = runs[i]
+        at = h & mask
+        there = slots[at]
+        while there > used and out[there - 1] != h:
+            at = (at + _ONE) & mask
+            there = slots[at]
+        if there <= used:
+            out[last] = h
+            last += 1
+            slots[at] = last
+    return last - used
+
+
+@njit(cache=True, nogil=True)
+def _minima(hashes, start, end, multiply, top, out):  # type: ignore[no-untyped-def]
+    """out[k] = min over hashes h of (h >> 32) * multiply[k] mod 2^32, with odd multipliers.
+
+    Eight hashes to a pass over the slots keeps the minima in registers; the last block is filled with a repeated
+    hash, which changes no minimum.
+    """
+    count = end - start
+    for i in range(count):
+        top[i] = np.uint32(hashes[start + i] >> _S32)
+    for i in range(count, (count + 7) & ~7):
+        top[i] = top[0]
+    out[:] = _TOP32
+    for i in range(0, count, 8):
+        a, b, c, d = top[i], top[i + 1], top[i + 2], top[i + 3]
+        e, f, g, h = top[i + 4], top[i + 5], top[i + 6], top[i + 7]
+        for k in range(len(multiply)):
+            m = multiply[k]
+            p = min(min(np.uint32(a * m), np.uint32(b * m)), min(np.uint32(c * m), np.uint32(d * m)))
+            q = min(min(np.uint32(e * m), np.uint32(f * m)), min(np.uint32(g * m), np.uint32(h * m)))
+            out[k] = min(out[k], min(p, q))
+
+
+@njit(cache=True, nogil=True)
+def _sketch(raw, starts, table, weights, multiply, rows, hashes, offsets, sizes, digests, keys):  # type: ignore[no-untyped-def]
+    """Fill the arrays for one chunk; returns the number of hashes written. Text d is raw[starts[d]:starts[d+1]-1]."""
+    total = len(starts) - 1
+    folded = np.empty(len(raw) + 80, np.uint8)
+    folded[len(raw) :] = 0
+    _fold_ascii(raw, folded)
+    longest = 0
+    for d in range(total):
+        longest = max(longest, starts[d + 1] - starts[d])
+    wide = np.empty(2 * longest + 80 if table.size else 80, np.uint8)
+    most = longest + 64
+    words = np.empty(most, np.uint64)
+    runs = np.empty(most, np.uint64)
+    top = np.empty(most, np.uint32)
+    size = 64
+    while size < 8 * most:
+        size *= 2
+    slots = np.zeros(size, np.int32)
+    edges = np.empty(2 * most, np.int32)
+    minima = np.empty(len(multiply), np.uint32)
+    bands = keys.shape[1]
+    used = 0
+    for d in range(total):
+        start, end = starts[d], starts[d + 1] - 1
+        if table.size == 0 or _is_ascii(folded, start, end):
+            count = _hash_words(folded, start, end, edges, words)
+        else:
+            length = _fold_wide(folded, start, end, table, wide)
+            wide[length] = 0
+            count = _hash_words(wide, 0, length, edges, words)
+        offsets[d] = used
+        if count == 0:
+            sizes[d] = 0
+            digests[d] = _ZERO
+            continue
+        count = _hash_shingles(words, count, weights, runs)
+        count = _distinct(runs, count, slots, hashes, used)
+        digest = _ZERO
+        for i in range(used, used + count):
+            digest += hashes[i]
+        digests[d] = digest
+        sizes[d] = count
+        used += count
+        _minima(hashes, used - count, used, multiply, top, minima)
+        for band in range(bands):
+            key = _M1
+            for row in range(band * rows, (band + 1) * rows):
+                key = (key ^ np.uint64(minima[row])) * _M2
+                key ^= key >> _S32
+            keys[d, band] = np.uint32(key)
+    return used
+
+
+@njit(cache=True, nogil=True)
+def _representatives(digests, sizes, out):  # type: ignore[no-untyped-def]
+    """out[d] = first text with the same set of shingles (itself if none), -1 for a text without words."""
+    n = len(digests)
+    size = 64
+    while size < 2 * n:
+        size *= 2
+    mask = np.uint64(size - 1)
+    slots = np.full(size, -1, np.int32)
+    for d in range(n):
+        if sizes[d] == 0:
+            out[d] = -1
+            continue
+        at = (digests[d] * _M1 >> _S32) & mask
+        while slots[at] >= 0 and (digests[slots[at]] != digests[d] or sizes[slots[at]] != sizes[d]):
+            at = (at + _ONE) & mask
+        if slots[at] < 0:
+            slots[at] = d
+        out[d] = slots[at]
+
+
+@njit(cache=True, nogil=True)
+def _compare_band(band, keys, chosen, sides, sizes, addresses, threshold):  # type: ignore[no-untyped-def]
+    """Verified pairs (row of j, row of i, shared shingles) whose first common band key is this band's.
+
+    Every text is linked to the earlier texts with its key, and its shingles go into a table only once a partner
+    passes the size test. `sides` holds bit 1 (in texts) and bit 2 (in against); a pair must span both if any is 2.
+    """
+    n = len(chosen)
+    size = 64
+    while size < 2 * n:
+        size *= 2
+    mask = np.uint64(size - 1)
+    heads = np.full(size, -1, np.int32)
+    earlier = np.empty(n, np.int32)
+    column = np.empty(n, np.uint32)
+    for position in range(n):
+        column[position] = keys[chosen[position], band]
+    slots = np.zeros(1024, np.uint64)
+    slot_mask = _ZERO
+    room = 256
+    found = 0
+    out = np.empty((room, 3), np.int32)
+    share = threshold / (1.0 + threshold)
+    for position in range(n):
+        key = column[position]
+        at = (np.uint64(key) * _M1 >> _S32) & mask
+        while heads[at] >= 0 and column[heads[at]] != key:
+            at = (at + _ONE) & mask
+        other = heads[at]
+        heads[at] = position
+        earlier[position] = other
+        if other < 0:
+            continue
+        i = chosen[position]
+        loaded = False
+        while other >= 0:
+            j = chosen[other]
+            other = earlier[other]
+            if sides[i] | sides[j] != 3 and sides[i] | sides[j] != 0:
+                continue
+            seen = False
+            for b in range(band):
+                seen |= keys[i, b] == keys[j, b]
+            if seen:
+                continue
+            both = sizes[i] + sizes[j]
+            # the smallest intersection that can reach the threshold, rounded down: the exact test comes last
+            need = int(share * both * (1.0 - 1e-12))
+            if min(sizes[i], sizes[j]) < need:
+                continue
+            if not loaded:
+                loaded = True
+                space = 64
+                while space < 4 * sizes[i]:
+                    space *= 2
+                if space > len(slots):
+                    slots = np.empty(space, np.uint64)
+                slot_mask = np.uint64(space - 1)
+                slots[:space] = _ZERO
+                for k in range(sizes[i]):
+                    h = _hash_at(addresses[i], k)
+                    spot = h & slot_mask
+                    while slots[spot] != _ZERO:
+                        spot = (spot + _ONE) & slot_mask
+                    slots[spot] = h
+            spare = sizes[j] - need
+            for k in range(sizes[j]):
+                h = _hash_at(addresses[j], k)
+                spot = h & slot_mask
+                while slots[spot] != h and slots[spot] != _ZERO:
+                    spot = (spot + _ONE) & slot_mask
+                if slots[spot] != h:
+                    spare -= 1
+                    if spare < 0:
+                        break
+            if spare < 0:
+                continue
+            shared = need + spare
+            if shared / (both - shared) >= threshold:
+                if found == room:
+                    room *= 2
+                    grown = np.empty((room, 3), np.int32)
+                    grown[:found] = out
+                    out = grown
+                out[found, 0] = j
+                out[found, 1] = i
+                out[found, 2] = shared
+                found += 1
+    return out[:found].copy()
+
+
+@njit(cache=True, nogil=True)
+def _spread(left, right, value, first, members, cut, out_a, out_b, out_value):  # type: ignore[no-untyped-def]
+    """Write the pairs of members of groups left[p] x right[p] (within a group where both are one) and return how
+    many; members[first[g]:first[g+1]] is group g in ascending order. With cut >= 0 a pair must straddle the index
+    `cut`. Counts only when the out arrays are empty."""
+    write = len(out_a) > 0
+    found = 0
+    for p in range(len(left)):
+        g, h = left[p], right[p]
+        for s in range(first[g], first[g + 1]):
+            x = members[s]
+            for t in range(s + 1 if g == h else first[h], first[h + 1]):
+                y = members[t]
+                a, b = (x, y) if x < y else (y, x)
+                if cut >= 0 and not (a < cut <= b):
+                    continue
+                if write:
+                    out_a[found] = a
+                    out_b[found] = b
+                    out_value[found] = value[p]
+                found += 1
+    return found
+
+
+def banding(threshold: float) -> tuple[int, int]:
+    """(bands, rows) for a threshold: the most rows, within 96 minima, at which a pair right on the threshold is
+    found with chance 0.998; pairs above it are found more surely. Raises ValueError outside (0, 1]."""
+    _check_threshold(threshold)
+    best = (_SLOTS, 1)
+    for rows in range(1, _SLOTS + 1):
+        bands = 1 if threshold == 1.0 else max(1, math.ceil(math.log(_MISS) / math.log1p(-(threshold**rows))))
+        if bands * rows <= (_SLOTS if threshold < 1.0 else 8):
+            best = (bands, rows)
+    return best
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0.0 < threshold <= 1.0:
+        raise ValueError(f"threshold must be in (0, 1], got {threshold}")
+
+
+def _odd_weights(count: int) -> NDArray[np.uint64]:
+    """Fixed odd 64-bit multipliers (splitmix64), one per place in a shingle; they do not depend on the seed."""
+    mask = (1 << 64) - 1
+    values = []
+    for step in range(1, count + 1):
+        z = (step * 0x9E3779B97F4A7C15) & mask
+        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & mask
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+        values.append((z ^ (z >> 31)) | 1)
+    return np.array(values, dtype=np.uint64)
+
+
+def _encode(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    try:
+        parts = list(map(str.encode, texts))
+    except UnicodeEncodeError:  # lone surrogates from badly decoded input
+        parts = [text.encode("utf-8", "surrogatepass") for text in texts]
+    starts = np.zeros(len(parts) + 1, dtype=np.int64)
+    np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)) + 1, out=starts[1:])
+    parts.append(b"")
+    return np.frombuffer(b"\n".join(parts), np.uint8), starts
+
+
+@dataclass
+class _Sketches:
+    """Per text: address and number of its distinct shingle hashes, their sum, its band keys. `stores` keeps the
+    memory behind the addresses alive."""
+
+    addresses: NDArray[np.int64]
+    sizes: NDArray[np.int32]
+    digests: NDArray[np.uint64]
+    keys: NDArray[np.uint32]
+    stores: list[NDArray[np.uint64]]
+
+
+def _sketch_all(
+    texts: Sequence[str],
+    weights: NDArray[np.uint64],
+    multiply: NDArray[np.uint32],
+    bands: int,
+    rows: int,
+    pool: ThreadPoolExecutor | None,
+) -> _Sketches:
+    n = len(texts)
+    lengths = np.fromiter(map(len, texts), np.int64, n)
+    ends = np.cumsum(lengths)
+    bounds = [0]
+    while bounds[-1] < n:
+        done = ends[bounds[-1] - 1] if bounds[-1] else 0
+        bounds.append(max(bounds[-1] + 1, int(np.searchsorted(ends, done + _CHUNK, side="right"))))
+    out = _Sketches(
+        np.empty(n, np.int64), np.empty(n, np.int32), np.empty(n, np.uint64), np.empty((n, bands), np.uint32), []
+    )
+    nothing = word_table()[:0]  # a slice, so that both cases have one compiled type
+
+    def chunk(first: int, last: int) -> NDArray[np.uint64]:
+        raw, starts = _encode(texts[first:last])
+        characters = int(lengths[first:last].sum())
+        plain = len(raw) == characters + last - first
+        # a word takes a character and a separator, but in unspaced scripts a character is a word
+        hashes = np.empty(characters // 2 + last - first + 1 if plain else characters + 1, np.uint64)
+        used = _sketch(
+            raw, starts, nothing if plain else word_table(), weights, multiply, rows, hashes,
+            out.addresses[first:last], out.sizes[first:last], out.digests[first:last], out.keys[first:last],
+        )  # fmt: skip
+        # gives the untouched rest back without a copy; the address is read only afterwards, shrinking may move it
+        hashes.resize(used, refcheck=False)
+        out.addresses[first:last] *= 8
+        out.addresses[first:last] += hashes.ctypes.data
+        return hashes
+
+    if pool is None:
+        out.stores.extend(chunk(a, b) for a, b in zip(bounds, bounds[1:], strict=False))
+    else:
+        out.stores.extend(pool.map(chunk, bounds, bounds[1:]))
+    return out
+
+
+def near_pairs(
+    texts: Sequence[str],
+    *,
+    threshold: float = 0.8,
+    shingle: int = 5,
+    bands: int | None = None,
+    rows: int | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    against: Sequence[str] | None = None,
+    expand: bool = True,
+) -> Pairs:
+    """Pairs of texts whose sets of `shingle`-word runs have a Jaccard index of at least `threshold`.
+
+    Every pair returned carries its true Jaccard index; a pair right on the threshold is missed with chance 0.002 when
+    `bands` and `rows` are left to `banding`, one further above it less often. `threads` defaults to the processors of
+    this process. With `against`, only pairs between `texts` and `against` are looked for.
+
+    Texts with equal sets of shingles pair with everything their twins pair with, so k copies make k*(k-1)/2 pairs.
+    With `expand=False` a copy is paired with its first twin only and all else with that twin: the same clusters from
+    at most one pair per copy. Not with `against`.
+
+    Raises ValueError for parameters outside their sets, and when more than 100 million pairs would be listed.
+    """
+    _check_threshold(threshold)
+    if shingle < 1:
+        raise ValueError(f"shingle must be at least 1, got {shingle}")
+    if (bands is None) != (rows is None):
+        raise ValueError("give both bands and rows, or neither")
+    if bands is None or rows is None:
+        bands, rows = banding(threshold)
+    if bands < 1 or rows < 1:
+        raise ValueError(f"bands and rows must be at least 1, got {bands} and {rows}")
+    if threads is None:
+        threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    if against is not None and not expand:
+        raise ValueError("expand=False has no meaning with against: a copy may have its twin on its own side only")
+    random = np.random.default_rng(seed)
+    multiply = random.integers(0, 1 << 32, bands * rows, dtype=np.uint32) | np.uint32(1)
+    everything = texts if against is None else [*texts, *against]
+    cut = -1 if against is None else len(texts)
+    if len(everything) > np.iinfo(np.int32).max:
+        raise ValueError(f"at most {np.iinfo(np.int32).max} texts, got {len(everything)}")
+    if threads == 1:
+        return _near_pairs(everything, cut, threshold, shingle, bands, rows, multiply, None, expand)
+    with ThreadPoolExecutor(threads) as pool:
+        return _near_pairs(everything, cut, threshold, shingle, bands, rows, multiply, pool, expand)
+
+
+def _near_pairs(
+    texts: Sequence[str],
+    cut: int,
+    threshold: float,
+    shingle: int,
+    bands: int,
+    rows: int,
+    multiply: NDArray[np.uint32],
+    pool: ThreadPoolExecutor | None,
+    expand: bool,
+) -> Pairs:
+    n = len(texts)
+    sketches = _sketch_all(texts, _odd_weights(shingle), multiply, bands, rows, pool)
+    first_twin = np.empty(n, np.int32)
+    _representatives(sketches.digests, sketches.sizes, first_twin)
+    chosen = np.flatnonzero(first_twin == np.arange(n, dtype=np.int32)).astype(np.int32)
+    copies = np.flatnonzero((first_twin >= 0) & (first_twin != np.arange(n, dtype=np.int32))).astype(np.int32)
+    sides = np.zeros(n, np.uint8)
+    if cut >= 0:
+        sides[:cut] = 1
+        sides[cut:] = 2
+        np.bitwise_or.at(sides, first_twin[copies], sides[copies])
+
+    def compare(band: int) -> NDArray[np.int32]:
+        found: NDArray[np.int32] = _compare_band(
+            band, sketches.keys, chosen, sides, sketches.sizes, sketches.addresses, threshold
+        )
+        return found
+
+    found = np.concatenate(list(map(compare, range(bands)) if pool is None else pool.map(compare, range(bands))))
+    a, b, shared = found[:, 0], found[:, 1], found[:, 2].astype(np.int64)
+    value = shared / (sketches.sizes[a].astype(np.int64) + sketches.sizes[b] - shared)
+    if len(copies) and not expand:
+        a, b = np.concatenate([a, first_twin[copies]]), np.concatenate([b, copies])
+        value = np.concatenate([value, np.ones(len(copies))])
+    elif len(copies):
+        a, b, value = _with_copies(n, a, b, value, first_twin, copies, cut)
+    order = np.argsort(a.astype(np.int64) * n + b)
+    a, b, value = a[order], b[order], value[order]
+    if cut >= 0:
+        b = b - np.int32(cut)
+    return Pairs(np.ascontiguousarray(a, np.int32), np.ascontiguousarray(b, np.int32), value)
+
+
+def _with_copies(
+    n: int,
+    a: NDArray[np.int32],
+    b: NDArray[np.int32],
+    value: NDArray[np.float64],
+    first_twin: NDArray[np.int32],
+    copies: NDArray[np.int32],
+    cut: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """The pairs of representatives spelled out over the texts they stand for."""
+    wordless = int((first_twin < 0).sum())
+    members = np.argsort(first_twin, kind="stable")[wordless:].astype(np.int32)
+    first = np.searchsorted(first_twin[members], np.arange(n + 1)).astype(np.int64)
+    twins = np.unique(first_twin[copies])
+    left, right = np.concatenate([a, twins]), np.concatenate([b, twins])
+    value = np.concatenate([value, np.ones(len(twins))])
+    group = np.diff(first)
+    listed = int(np.where(left == right, group[left] * (group[left] - 1) // 2, group[left] * group[right]).sum())
+    if cut < 0 and listed > _MOST_PAIRS:
+        raise ValueError(f"{listed} pairs, most of them between copies: use expand=False to pair a copy with one twin")
+    none, no_value = np.empty(0, np.int32), np.empty(0, np.float64)
+    size = _spread(left, right, value, first, members, cut, none, none, no_value)
+    if size > _MOST_PAIRS:
+        raise ValueError(f"{size} pairs, most of them between copies: drop exact copies first")
+    out_a, out_b, out_value = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.float64)
+    if size:
+        _spread(left, right, value, first, members, cut, out_a, out_b, out_value)
+    return out_a, out_b, out_value
+
+
+def warm() -> None:
+    """Compile (or load from the cache on disk) every kernel on a tiny input, so that the next call runs at speed."""
+    texts = ["one two three four five six", "one two three four five six", "Ein Bär über 猫", ""]
+    pairs = near_pairs(texts, threads=1)
+    clusters(len(texts), pairs.a, pairs.b)
