@@ -12,7 +12,7 @@ WORKERS ?= 2
 SUM := $(shell cat pyproject.toml constraints.txt | cksum | tr ' \t' '--')
 TEXT := $(VENV)/.whence-text-$(SUM)
 DEV := $(VENV)/.whence-dev-$(SUM)
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --quiet --constraint constraints.txt
 
 .PHONY: help run test lint types generated docs docs-serve generate bench warm lock clean
 
@@ -58,7 +58,8 @@ bench: $(TEXT)  ## benchmarks side by side with other packages (takes minutes)
 warm: $(TEXT)  ## compile the kernels now instead of at first use
 	@$(BIN)/python -m whence.app.dev warm
 
-lock: $(DEV)  ## write constraints.txt from this environment
+lock: $(DEV)  ## bring everything up to what pyproject.toml allows, and write constraints.txt
+	@$(BIN)/python -m pip install --quiet --quiet --upgrade --editable '.[all,dev,bench,docs]' 'torch==2.13.0'
 	@$(BIN)/python -m whence.app.dev lock
 
 clean:  ## remove the environment and caches; runs/ stays
