@@ -60,6 +60,12 @@ class Heads:
     def __len__(self) -> int:
         return int(self.W.shape[0])
 
+    @classmethod
+    def starting(cls, W: Floats, b: Floats) -> Heads:
+        """One head W [C, d], b [C] from elsewhere, to start a fit from."""
+        one = np.zeros(1)
+        return cls(W[None], b[None], np.zeros(1, np.int64), one, np.zeros(1, bool), one, np.ones((1, len(b)), bool))
+
     def take(self, k: int) -> Heads:
         """Head k alone, as a batch of one."""
         s = slice(k, k + 1)
@@ -304,12 +310,22 @@ def _newton(problem: _Problem, V: Floats, squares: Floats, dense: _Dense | None,
 
 
 @dataclass(frozen=True)
-class _Basis:
-    """The features centred and turned: X = rows @ turn.T + mean, rows with a last column of ones."""
+class Basis:
+    """The features centred and turned: X = rows[:, :-1] @ turn.T + mean; the last column of rows is one.
+
+    Neither changes an L2-regularised fit with a free intercept; both make its Hessian close to diagonal.
+    """
 
     rows: Floats
     mean: Floats
     turn: Floats | None
+
+    def rows_of(self, X: Floats) -> Floats:
+        """Other rows [m, d] in these coordinates [m, d + 1]."""
+        centred = X.astype(self.rows.dtype) - self.mean
+        out = np.ones((len(X), self.rows.shape[1]), self.rows.dtype)
+        out[:, :-1] = centred if self.turn is None else centred @ self.turn
+        return out
 
     def inward(self, W: Floats, b: Floats) -> Floats:
         """[B, C, d], [B, C] in the caller's coordinates -> [D, B, C] here."""
@@ -324,7 +340,8 @@ class _Basis:
         return W, V[-1] - W @ self.mean
 
 
-def _basis(X: Floats) -> _Basis:
+def basis_of(X: Floats) -> Basis:
+    """Centre X [n, d] and, up to 1024 features, turn it into the eigenbasis of its covariance."""
     n, d = X.shape
     mean = X.mean(axis=0, dtype=np.float64).astype(X.dtype)
     rows = np.empty((n, d + 1), X.dtype)
@@ -337,7 +354,7 @@ def _basis(X: Floats) -> _Basis:
     else:
         np.subtract(X, mean, out=rows[:, :-1])
     rows[:, -1] = 1
-    return _Basis(rows, mean, turn)
+    return Basis(rows, mean, turn)
 
 
 def _checked(X: Floats, y: Ints, n_classes: int, weights: Floats | None,
@@ -381,7 +398,7 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
     n, d = X.shape
     dtype = X.dtype
     ridge = 1.0 / C
-    basis = _basis(X)
+    basis = basis_of(X)
     plan: list[tuple[Ints, Floats]] = []  # rows and their weights, per fit
     if weights is not None:
         for row in weights:
