@@ -25,6 +25,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,8 @@ from whence.kernels.unionfind import clusters
 
 __all__ = ["Pairs", "banding", "clusters", "matching_spans", "near_pairs", "shingle_set", "tokens", "warm"]
 
-_CHUNK = 1 << 19  # characters handed to the kernel at a time: text, folded text and hashes stay in the L2 cache
+_CHUNK = 1 << 18  # characters handed to the kernel at a time: text, folded text and hashes stay in the L2 cache
+_BLOCK = 1 << 22  # shingle hashes to a block of memory
 _SLOTS = 96  # most minima per text when bands and rows are chosen from the threshold
 _MISS = 0.002  # chance, at the threshold itself, that a pair agrees in no band when bands are chosen
 _MOST_PAIRS = 100_000_000
@@ -397,7 +399,7 @@ def _compare_band(band, keys, chosen, sides, sizes, addresses, threshold):  # ty
     """
     n = len(chosen)
     size = 64
-    while size < 2 * n:
+    while size < n + (n >> 1):
         size *= 2
     mask = np.uint64(size - 1)
     heads = np.full(size, -1, np.int32)
@@ -441,7 +443,7 @@ def _compare_band(band, keys, chosen, sides, sizes, addresses, threshold):  # ty
             if not loaded:
                 loaded = True
                 space = 64
-                while space < 4 * sizes[i]:
+                while space < 3 * sizes[i]:
                     space *= 2
                 if space > len(slots):
                     slots = np.empty(space, np.uint64)
@@ -562,6 +564,7 @@ def _sketch_all(
     bands: int,
     rows: int,
     pool: ThreadPoolExecutor | None,
+    threads: int,
 ) -> _Sketches:
     n = len(texts)
     lengths = np.fromiter(map(len, texts), np.int64, n)
@@ -570,31 +573,40 @@ def _sketch_all(
     while bounds[-1] < n:
         done = ends[bounds[-1] - 1] if bounds[-1] else 0
         bounds.append(max(bounds[-1] + 1, int(np.searchsorted(ends, done + _CHUNK, side="right"))))
+    chunks = iter(list(zip(bounds, bounds[1:], strict=False)))
     out = _Sketches(
         np.empty(n, np.int64), np.empty(n, np.int32), np.empty(n, np.uint64), np.empty((n, bands), np.uint32), []
     )
-    nothing = word_table()[:0]  # a slice, so that both cases have one compiled type
+    lock = Lock()
 
-    def chunk(first: int, last: int) -> NDArray[np.uint64]:
-        raw, starts = _encode(texts[first:last])
-        characters = int(lengths[first:last].sum())
-        plain = len(raw) == characters + last - first
-        # a word takes a character and a separator, but in unspaced scripts a character is a word
-        hashes = np.empty(characters // 2 + last - first + 1 if plain else characters + 1, np.uint64)
-        used = _sketch(
-            raw, starts, nothing if plain else word_table(), weights, multiply, rows, hashes,
-            out.addresses[first:last], out.sizes[first:last], out.digests[first:last], out.keys[first:last],
-        )  # fmt: skip
-        # gives the untouched rest back without a copy; the address is read only afterwards, shrinking may move it
-        hashes.resize(used, refcheck=False)
-        out.addresses[first:last] *= 8
-        out.addresses[first:last] += hashes.ctypes.data
-        return hashes
+    def work(_: int) -> None:
+        # blocks, filled one after the other, ask the system for memory far less often than an array per chunk would
+        block, free = np.empty(0, np.uint64), 0
+        while True:
+            with lock:
+                first, last = next(chunks, (n, n))
+            if first == n:
+                return
+            raw, starts = _encode(texts[first:last])
+            characters = int(lengths[first:last].sum())
+            plain = len(raw) == characters + last - first
+            # a word takes a character and a separator, but in unspaced scripts a character is a word
+            most = characters // 2 + last - first + 1 if plain else characters + 1
+            if len(block) - free < most:
+                block, free = np.empty(max(most, min(_BLOCK, int(ends[-1]) // 2)), np.uint64), 0
+                out.stores.append(block)
+            used = _sketch(
+                raw, starts, word_table()[:0] if plain else word_table(), weights, multiply, rows, block[free:],
+                out.addresses[first:last], out.sizes[first:last], out.digests[first:last], out.keys[first:last],
+            )  # fmt: skip
+            out.addresses[first:last] *= 8
+            out.addresses[first:last] += block.ctypes.data + 8 * free
+            free += used
 
     if pool is None:
-        out.stores.extend(chunk(a, b) for a, b in zip(bounds, bounds[1:], strict=False))
+        work(0)
     else:
-        out.stores.extend(pool.map(chunk, bounds, bounds[1:]))
+        list(pool.map(work, range(threads)))
     return out
 
 
@@ -644,9 +656,9 @@ def near_pairs(
     if len(everything) > np.iinfo(np.int32).max:
         raise ValueError(f"at most {np.iinfo(np.int32).max} texts, got {len(everything)}")
     if threads == 1:
-        return _near_pairs(everything, cut, threshold, shingle, bands, rows, multiply, None, expand)
+        return _near_pairs(everything, cut, threshold, shingle, bands, rows, multiply, None, 1, expand)
     with ThreadPoolExecutor(threads) as pool:
-        return _near_pairs(everything, cut, threshold, shingle, bands, rows, multiply, pool, expand)
+        return _near_pairs(everything, cut, threshold, shingle, bands, rows, multiply, pool, threads, expand)
 
 
 def _near_pairs(
@@ -658,10 +670,11 @@ def _near_pairs(
     rows: int,
     multiply: NDArray[np.uint32],
     pool: ThreadPoolExecutor | None,
+    threads: int,
     expand: bool,
 ) -> Pairs:
     n = len(texts)
-    sketches = _sketch_all(texts, _odd_weights(shingle), multiply, bands, rows, pool)
+    sketches = _sketch_all(texts, _odd_weights(shingle), multiply, bands, rows, pool, threads)
     first_twin = np.empty(n, np.int32)
     _representatives(sketches.digests, sketches.sizes, first_twin)
     chosen = np.flatnonzero(first_twin == np.arange(n, dtype=np.int32)).astype(np.int32)
