@@ -74,7 +74,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv "$(VENV)" || { echo "Do: install the venv module of your Python (on Debian: apt install python3-venv)" >&2; exit 2; }
 
 $(TEXT): | $(BIN)/python
-	@echo "[1/2] Installing whence[text] into $(VENV) at the versions of constraints.txt (about 1.6 GB with a CPU torch)"
+	@echo "[1/2] Installing whence[text] into $(VENV) at the versions of constraints.txt (1.8 GB with a CPU build of torch)"
 	@$(PIP) --editable '.[text]'
 	@rm -f $(VENV)/.whence-text-*; touch $@
 

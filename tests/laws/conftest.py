@@ -1,0 +1,87 @@
+"""What the laws run every method on: a small pool of real text with labels, and the same observer for all of them."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import statistics
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from whence.core.catalogue import Entry
+from whence.core.context import Context
+from whence.core.pool import Pool
+from whence.core.store import Store
+
+EACH = 24
+#: needs of a card that only labelled examples can meet
+LABELLED = {"labels", "class_probs", "dynamics", "head", "gradients", "trees"}
+
+
+def _docstrings(owner: Any, label: str) -> list[dict[str, str]]:
+    rows: list[dict[str, str]] = []
+    for name in sorted(dir(owner)):
+        text = inspect.getdoc(getattr(owner, name, None)) or ""
+        if not name.startswith("_") and len(text.split()) >= 6 and all(text != row["text"] for row in rows):
+            rows.append({"text": text[:600], "label": label})
+    return rows
+
+
+def rows_of(pool: Pool, rows: Any) -> Pool:
+    """These rows of a pool, in this order, with the ids they had."""
+    return Pool(pool.table.take(pa.array(np.asarray(rows, dtype=np.int64))), pool.roles, pool.lineage, pool.name)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A pool, two observers that share nothing, and what the Protocols ask for beside them."""
+
+    pool: Pool
+    reference: Pool
+    queries: Pool
+    observer: Any
+    again: Any
+    ctx: Context
+    ctx_again: Context
+
+    def permuted(self) -> Pool:
+        return rows_of(self.pool, np.random.default_rng(7).permutation(len(self.pool)))
+
+    def unlabelled(self) -> Pool:
+        return Pool(self.pool.table, {"text": "text"}, self.pool.lineage, self.pool.name)
+
+    def rows(self, rows: Any) -> Pool:
+        return rows_of(self.pool, rows)
+
+    def labels_needed(self, entry: Entry) -> bool:
+        return bool(LABELLED & set(entry.card.needs))
+
+    def reference_for(self, entry: Entry) -> Pool | None:
+        return self.reference if "reference" in entry.card.needs else None
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    models = pytest.importorskip("whence.models", reason="models are not built yet")
+    observe = pytest.importorskip("whence.models.observe")
+    library = [*_docstrings(os.path, "library"), *_docstrings(statistics, "library")]
+    groups = [_docstrings(str, "str"), _docstrings(math, "math"), library]
+    train = [row for group in groups for row in group[:EACH]]
+    held = [row for group in groups for row in group[EACH : EACH + 6]]
+    roles = {"text": "text", "label": "label"}
+    order = np.random.default_rng(0).permutation(len(train))
+    pool = rows_of(Pool.from_rows(train, roles=roles, name="laws"), order)
+    other = Pool.from_rows(held, roles=roles, name="laws-held-out")
+    ctx, ctx_again = (
+        Context(seed=0, device="cpu", threads=1, store=Store(tmp_path_factory.mktemp("store"))) for _ in range(2)
+    )
+    encoder = models.open_encoder("tfidf")
+    return Bench(
+        pool, other, rows_of(other, range(0, len(other), 3)),
+        observe.Observer(encoder, ctx), observe.Observer(encoder, ctx_again), ctx, ctx_again,
+    )
