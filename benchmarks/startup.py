@@ -27,12 +27,13 @@ def best(command: list[str]) -> float:
 def inside(code: str) -> float:
     """Least milliseconds that a statement takes inside fresh interpreters."""
     timed = f"import time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
-    runs = (subprocess.run([sys.executable, "-c", timed], check=True, capture_output=True, text=True).stdout for _ in range(TIMES))
+    command = [sys.executable, "-c", timed]
+    runs = (subprocess.run(command, check=True, capture_output=True, text=True).stdout for _ in range(TIMES))
     return 1000 * min(float(run) for run in runs)
 
 
 if __name__ == "__main__":
     print(f"python -c pass        {best([sys.executable, '-c', 'pass']):7.1f} ms")
     print(f"import whence         {inside('import whence'):7.1f} ms   goal 150")
-    print(f"whence.Pool           {inside('import whence; whence.Pool'):7.1f} ms")
+    print(f"import and whence.Pool{inside('import whence; whence.Pool'):7.1f} ms")
     print(f"whence --help         {best([sys.executable, '-m', 'whence', '--help']):7.1f} ms   goal 300")

@@ -55,7 +55,7 @@ def test_a_bar_in_a_cell_does_not_break_the_table() -> None:
 
 
 @pytest.mark.parametrize("verb", ["score", "select", "trace"])
-def test_a_new_method_is_clean_and_runs(verb: str, tmp_path: Path) -> None:
+def test_a_new_method_is_clean_and_runs(verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = new.write(tmp_path, f"{verb}/fresh/vector-length")
     source = tmp_path / "src" / "whence" / verb / "fresh" / "vector_length.py"
     assert source in written and tmp_path / "tests" / verb / "fresh" / "test_vector_length.py" in written
@@ -67,6 +67,7 @@ def test_a_new_method_is_clean_and_runs(verb: str, tmp_path: Path) -> None:
     spec = importlib.util.spec_from_file_location(f"whence.{verb}.fresh.vector_length", source)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
     pool = Pool.from_rows([{"text": "a"}, {"text": "b"}, {"text": "c"}], roles={"text": "text"})
 
