@@ -65,7 +65,7 @@ class Context:
 
     def rng(self, name: str) -> np.random.Generator:
         """A generator that depends on the seed and this name alone."""
-        return np.random.default_rng([self.seed, xxhash.xxh3_64_intdigest(name)])
+        return np.random.default_rng([self.seed, xxhash.xxh3_64_intdigest(name.encode())])
 
     def with_seed(self, seed: int) -> Context:
         return replace(self, seed=seed)
