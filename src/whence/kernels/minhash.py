@@ -5,10 +5,11 @@ Broder, "On the resemblance and containment of documents" (1997); banding after 
 One pass over the bytes turns a text into words (`whence.kernels.shingles` defines a word), runs of `shingle` words
 into 64-bit hashes, the distinct hashes into `bands * rows` minima and those into one 32-bit key per band. Texts with
 the same set of shingles are folded into one representative first, so a thousand copies cost as much as one. Two
-representatives that agree in a band key are compared, once, in the first band in which they agree: candidate pairs
-are never listed, memory stays at the shingle hashes (8 bytes a distinct shingle), the keys and the answer. No bucket
-is cut short, so nothing is lost to bucket size; the work is bounded by the number of pairs that agree in a band, and
-a pair that cannot reach the threshold is left as soon as too many shingles have missed.
+representatives that agree in a band key are compared, once, in the first band in which they agree. Candidate pairs
+are never listed and hashes are kept only for texts that have a candidate partner: memory is the band keys (64 bytes a
+text at the default threshold), 8 bytes a distinct shingle of those texts, and the answer. No bucket is cut short, so
+nothing is lost to bucket size; the work is bounded by the number of pairs that agree in a band, and a pair that
+cannot reach the threshold is left as soon as too many shingles have missed.
 
 Where we differ from the paper: minima are taken over 32-bit multiplicative hashes of the 64-bit shingle hash instead of
 random permutations, and similarity is never estimated from the signature. Reported values are exact up to a collision
@@ -25,6 +26,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from threading import Lock
 from typing import Any
 
@@ -391,13 +393,102 @@ def _representatives(digests, sizes, out):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _compare_band(band, keys, chosen, sides, sizes, addresses, threshold):  # type: ignore[no-untyped-def]
-    """Verified pairs (row of j, row of i, shared shingles) whose first common band key is this band's.
-
-    Every text is linked to the earlier texts with its key, and its shingles go into a table only once a partner
-    passes the size test. `sides` holds bit 1 (in texts) and bit 2 (in against); a pair must span both if any is 2.
-    """
+def _mark_band(band, keys, chosen, partnered):  # type: ignore[no-untyped-def]
+    """Set partnered[d] for every chosen text that shares its key of this band. Bands may run side by side: they only
+    ever write ones."""
     n = len(chosen)
+    size = 64
+    while size < n + (n >> 1):
+        size *= 2
+    mask = np.uint64(size - 1)
+    heads = np.full(size, -1, np.int32)
+    column = np.empty(n, np.uint32)
+    for position in range(n):
+        column[position] = keys[chosen[position], band]
+    for position in range(n):
+        key = column[position]
+        at = (np.uint64(key) * _M1 >> _S32) & mask
+        while heads[at] >= 0 and column[heads[at]] != key:
+            at = (at + _ONE) & mask
+        if heads[at] < 0:
+            heads[at] = position
+        else:
+            partnered[chosen[heads[at]]] = 1
+            partnered[chosen[position]] = 1
+
+
+@njit(cache=True, nogil=True)
+def _shared(left, left_size, right, right_size, need, width, rest, other, slots):  # type: ignore[no-untyped-def]
+    """Number of hashes two texts share, or -1 as soon as it is sure to stay below `need`.
+
+    `left` and `right` are the addresses of distinct hashes in the order of the text. Near copies run in step: both
+    are walked together, and where they part they are expected to meet again behind one replaced, added or dropped
+    word. What the walk leaves over (`rest`, `other`) is compared as sets, so the number is exact however the texts
+    differ; only the time depends on the order.
+    """
+    shared = 0
+    a = b = over_a = over_b = 0
+    while a < left_size and b < right_size and 2 * over_a <= left_size:
+        if _hash_at(left, a) == _hash_at(right, b):
+            shared += 1
+            a += 1
+            b += 1
+            continue
+        step_a = step_b = 1
+        for way in range(3):
+            x = width - 1 if way == 1 else width
+            y = width - 1 if way == 2 else width
+            if a + x < left_size and b + y < right_size and _hash_at(left, a + x) == _hash_at(right, b + y):
+                step_a, step_b = x, y
+                break
+        for _ in range(step_a):
+            rest[over_a] = _hash_at(left, a)
+            over_a += 1
+            a += 1
+        for _ in range(step_b):
+            other[over_b] = _hash_at(right, b)
+            over_b += 1
+            b += 1
+    for k in range(a, left_size):
+        rest[over_a] = _hash_at(left, k)
+        over_a += 1
+    for k in range(b, right_size):
+        other[over_b] = _hash_at(right, k)
+        over_b += 1
+    if shared + min(over_a, over_b) < need:
+        return -1
+    if over_a == 0 or over_b == 0:
+        return shared
+    size = 64
+    while size < 4 * over_a:
+        size *= 2
+    mask = np.uint64(size - 1)
+    slots[:size] = _ZERO
+    for k in range(over_a):
+        at = rest[k] & mask
+        while slots[at] != _ZERO:
+            at = (at + _ONE) & mask
+        slots[at] = rest[k]
+    spare = shared + over_b - need
+    for k in range(over_b):
+        at = other[k] & mask
+        while slots[at] != other[k] and slots[at] != _ZERO:
+            at = (at + _ONE) & mask
+        if slots[at] != other[k]:
+            spare -= 1
+            if spare < 0:
+                return -1
+    return need + spare
+
+
+@njit(cache=True, nogil=True)
+def _compare_band(band, keys, sides, sizes, addresses, threshold, width):  # type: ignore[no-untyped-def]
+    """Verified pairs (earlier text, later text, shared shingles) whose first common band key is this band's.
+
+    Every text is linked to the earlier texts with its key. `sides` holds bit 1 (in texts) and bit 2 (in against), or
+    nothing but zeros where there is one side; a pair must span both.
+    """
+    n = len(keys)
     size = 64
     while size < n + (n >> 1):
         size *= 2
@@ -405,76 +496,50 @@ def _compare_band(band, keys, chosen, sides, sizes, addresses, threshold):  # ty
     heads = np.full(size, -1, np.int32)
     earlier = np.empty(n, np.int32)
     column = np.empty(n, np.uint32)
+    longest = 0
     for position in range(n):
-        column[position] = keys[chosen[position], band]
-    slots = np.zeros(1024, np.uint64)
-    slot_mask = _ZERO
+        column[position] = keys[position, band]
+        longest = max(longest, sizes[position])
+    rest = np.empty(longest, np.uint64)
+    other = np.empty(longest, np.uint64)
+    size = 64
+    while size < 4 * longest:
+        size *= 2
+    slots = np.empty(size, np.uint64)
     room = 256
     found = 0
     out = np.empty((room, 3), np.int32)
     share = threshold / (1.0 + threshold)
-    for position in range(n):
-        key = column[position]
+    for i in range(n):
+        key = column[i]
         at = (np.uint64(key) * _M1 >> _S32) & mask
         while heads[at] >= 0 and column[heads[at]] != key:
             at = (at + _ONE) & mask
-        other = heads[at]
-        heads[at] = position
-        earlier[position] = other
-        if other < 0:
-            continue
-        i = chosen[position]
-        loaded = False
-        while other >= 0:
-            j = chosen[other]
-            other = earlier[other]
-            if sides[i] | sides[j] != 3 and sides[i] | sides[j] != 0:
+        j = heads[at]
+        heads[at] = i
+        earlier[i] = j
+        while j >= 0:
+            ahead, j = j, earlier[j]
+            if sides[i] | sides[ahead] != 3 and sides[i] | sides[ahead] != 0:
                 continue
             seen = False
             for b in range(band):
-                seen |= keys[i, b] == keys[j, b]
+                seen |= keys[i, b] == keys[ahead, b]
             if seen:
                 continue
-            both = sizes[i] + sizes[j]
+            both = sizes[i] + sizes[ahead]
             # the smallest intersection that can reach the threshold, rounded down: the exact test comes last
             need = int(share * both * (1.0 - 1e-12))
-            if min(sizes[i], sizes[j]) < need:
+            if min(sizes[i], sizes[ahead]) < need:
                 continue
-            if not loaded:
-                loaded = True
-                space = 64
-                while space < 3 * sizes[i]:
-                    space *= 2
-                if space > len(slots):
-                    slots = np.empty(space, np.uint64)
-                slot_mask = np.uint64(space - 1)
-                slots[:space] = _ZERO
-                for k in range(sizes[i]):
-                    h = _hash_at(addresses[i], k)
-                    spot = h & slot_mask
-                    while slots[spot] != _ZERO:
-                        spot = (spot + _ONE) & slot_mask
-                    slots[spot] = h
-            spare = sizes[j] - need
-            for k in range(sizes[j]):
-                h = _hash_at(addresses[j], k)
-                spot = h & slot_mask
-                while slots[spot] != h and slots[spot] != _ZERO:
-                    spot = (spot + _ONE) & slot_mask
-                if slots[spot] != h:
-                    spare -= 1
-                    if spare < 0:
-                        break
-            if spare < 0:
-                continue
-            shared = need + spare
-            if shared / (both - shared) >= threshold:
+            shared = _shared(addresses[ahead], sizes[ahead], addresses[i], sizes[i], need, width, rest, other, slots)
+            if shared >= 0 and shared / (both - shared) >= threshold:
                 if found == room:
                     room *= 2
                     grown = np.empty((room, 3), np.int32)
                     grown[:found] = out
                     out = grown
-                out[found, 0] = j
+                out[found, 0] = ahead
                 out[found, 1] = i
                 out[found, 2] = shared
                 found += 1
@@ -534,21 +599,24 @@ def _odd_weights(count: int) -> NDArray[np.uint64]:
     return np.array(values, dtype=np.uint64)
 
 
-def _encode(texts: Sequence[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    try:
-        parts = list(map(str.encode, texts))
-    except UnicodeEncodeError:  # lone surrogates from badly decoded input
-        parts = [text.encode("utf-8", "surrogatepass") for text in texts]
-    starts = np.zeros(len(parts) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(map(len, parts), np.int64, len(parts)) + 1, out=starts[1:])
-    parts.append(b"")
-    return np.frombuffer(b"\n".join(parts), np.uint8), starts
+def _encode(texts: Sequence[str], lengths: NDArray[np.int64]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """UTF-8 of the texts, a line feed after each, and the byte at which each starts (one more than there are texts)."""
+    joined = "\n".join(texts) + "\n"
+    if joined.isascii():
+        encoded = joined.encode()
+    else:
+        parts = [text.encode("utf-8", "surrogatepass") for text in texts]  # lone surrogates: badly decoded input
+        lengths = np.fromiter(map(len, parts), np.int64, len(parts))
+        encoded = b"\n".join(parts) + b"\n"
+    starts = np.zeros(len(texts) + 1, dtype=np.int64)
+    np.cumsum(lengths + 1, out=starts[1:])
+    return np.frombuffer(encoded, np.uint8), starts
 
 
 @dataclass
 class _Sketches:
-    """Per text: address and number of its distinct shingle hashes, their sum, its band keys. `stores` keeps the
-    memory behind the addresses alive."""
+    """Per text: number of its distinct shingle hashes, their sum, its band keys and, where hashes were kept, their
+    address. `stores` keeps the memory behind the addresses alive."""
 
     addresses: NDArray[np.int64]
     sizes: NDArray[np.int32]
@@ -565,6 +633,7 @@ def _sketch_all(
     rows: int,
     pool: ThreadPoolExecutor | None,
     threads: int,
+    keep: bool,
 ) -> _Sketches:
     n = len(texts)
     lengths = np.fromiter(map(len, texts), np.int64, n)
@@ -573,35 +642,38 @@ def _sketch_all(
     while bounds[-1] < n:
         done = ends[bounds[-1] - 1] if bounds[-1] else 0
         bounds.append(max(bounds[-1] + 1, int(np.searchsorted(ends, done + _CHUNK, side="right"))))
-    chunks = iter(list(zip(bounds, bounds[1:], strict=False)))
+    chunks = iter(list(pairwise(bounds)))
     out = _Sketches(
         np.empty(n, np.int64), np.empty(n, np.int32), np.empty(n, np.uint64), np.empty((n, bands), np.uint32), []
     )
     lock = Lock()
 
     def work(_: int) -> None:
-        # blocks, filled one after the other, ask the system for memory far less often than an array per chunk would
+        # kept hashes fill block after block, which asks the system for memory far less often than an array per chunk
+        # would; others are overwritten by those of the next chunk
         block, free = np.empty(0, np.uint64), 0
         while True:
             with lock:
                 first, last = next(chunks, (n, n))
             if first == n:
                 return
-            raw, starts = _encode(texts[first:last])
+            raw, starts = _encode(texts[first:last], lengths[first:last])
             characters = int(lengths[first:last].sum())
             plain = len(raw) == characters + last - first
             # a word takes a character and a separator, but in unspaced scripts a character is a word
             most = characters // 2 + last - first + 1 if plain else characters + 1
             if len(block) - free < most:
-                block, free = np.empty(max(most, min(_BLOCK, int(ends[-1]) // 2)), np.uint64), 0
-                out.stores.append(block)
+                block, free = np.empty(max(most, min(_BLOCK, int(ends[-1]) // 2) if keep else 0), np.uint64), 0
+                if keep:
+                    out.stores.append(block)
             used = _sketch(
                 raw, starts, word_table()[:0] if plain else word_table(), weights, multiply, rows, block[free:],
                 out.addresses[first:last], out.sizes[first:last], out.digests[first:last], out.keys[first:last],
             )  # fmt: skip
-            out.addresses[first:last] *= 8
-            out.addresses[first:last] += block.ctypes.data + 8 * free
-            free += used
+            if keep:
+                out.addresses[first:last] *= 8
+                out.addresses[first:last] += block.ctypes.data + 8 * free
+                free += used
 
     if pool is None:
         work(0)
@@ -674,7 +746,8 @@ def _near_pairs(
     expand: bool,
 ) -> Pairs:
     n = len(texts)
-    sketches = _sketch_all(texts, _odd_weights(shingle), multiply, bands, rows, pool, threads)
+    weights = _odd_weights(shingle)
+    sketches = _sketch_all(texts, weights, multiply, bands, rows, pool, threads, keep=False)
     first_twin = np.empty(n, np.int32)
     _representatives(sketches.digests, sketches.sizes, first_twin)
     chosen = np.flatnonzero(first_twin == np.arange(n, dtype=np.int32)).astype(np.int32)
@@ -684,16 +757,25 @@ def _near_pairs(
         sides[:cut] = 1
         sides[cut:] = 2
         np.bitwise_or.at(sides, first_twin[copies], sides[copies])
+    each = map if pool is None else pool.map
+    partnered = np.zeros(n, np.uint8)
+    list(each(lambda band: _mark_band(band, sketches.keys, chosen, partnered), range(bands)))
+    # only texts with a partner are read a second time for their hashes: mostly few, and memory follows their number
+    rest = np.flatnonzero(partnered).astype(np.int32)
+    keys, sides = sketches.keys[rest], sides[rest]
+    del sketches
+    kept = _sketch_all([texts[d] for d in rest.tolist()], weights, multiply[:0], 0, rows, pool, threads, keep=True)
 
     def compare(band: int) -> NDArray[np.int32]:
         found: NDArray[np.int32] = _compare_band(
-            band, sketches.keys, chosen, sides, sketches.sizes, sketches.addresses, threshold
+            band, keys, sides, kept.sizes, kept.addresses, threshold, shingle
         )
         return found
 
-    found = np.concatenate(list(map(compare, range(bands)) if pool is None else pool.map(compare, range(bands))))
+    found = np.concatenate(list(each(compare, range(bands))))
     a, b, shared = found[:, 0], found[:, 1], found[:, 2].astype(np.int64)
-    value = shared / (sketches.sizes[a].astype(np.int64) + sketches.sizes[b] - shared)
+    value = shared / (kept.sizes[a].astype(np.int64) + kept.sizes[b] - shared)
+    a, b = rest[a], rest[b]
     if len(copies) and not expand:
         a, b = np.concatenate([a, first_twin[copies]]), np.concatenate([b, copies])
         value = np.concatenate([value, np.ones(len(copies))])

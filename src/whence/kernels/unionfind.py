@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _union(n: int, a: NDArray[np.int32], b: NDArray[np.int32]) -> NDArray[np.int32]:
     parent = np.arange(n).astype(np.int32)
     for edge in range(len(a)):
