@@ -14,7 +14,7 @@ TEXT := $(VENV)/.whence-text-$(SUM)
 DEV := $(VENV)/.whence-dev-$(SUM)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --quiet --constraint constraints.txt
 
-.PHONY: help run test lint types generated docs docs-serve generate bench warm lock clean
+.PHONY: help run test lint format types generated docs docs-serve generate bench warm lock clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## */\t/' | expand -t 14
@@ -26,14 +26,17 @@ run: $(TEXT)  ## set up, study the documentation strings of this Python, write a
 	@echo "Report: $(RUN)/report.html    open it: $(BIN)/whence show $(RUN)"
 
 test: $(DEV)  ## set up, then every check: lint, types, generated files, laws, oracles, journeys
-	@echo "[2/5] Lint (ruff)"; $(BIN)/ruff check src tests
+	@echo "[2/5] Lint (ruff)"; $(BIN)/ruff check src tests benchmarks
 	@echo "[3/5] Types (mypy --strict)"; $(BIN)/mypy --strict
 	@echo "[4/5] Generated files are current"; $(BIN)/python -m whence.app.dev generate --check
 	@echo "[5/5] Tests: laws over the catalogue, oracles, journeys, the house rules"
 	@$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
 
 lint: $(DEV)  ## ruff
-	@$(BIN)/ruff check src tests
+	@$(BIN)/ruff check src tests benchmarks
+
+format: $(DEV)  ## ruff: sort imports, wrap long lines
+	@$(BIN)/ruff check --fix src tests benchmarks; $(BIN)/ruff format src tests benchmarks
 
 types: $(DEV)  ## mypy --strict
 	@$(BIN)/mypy --strict
