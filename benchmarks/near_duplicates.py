@@ -119,7 +119,7 @@ def run_whence(texts: list[str], threads: int) -> Found:
 
 
 def run_rensa_lsh(texts: list[str], threads: int) -> Found:
-    from rensa import RMinHash, RMinHashLSH
+    from rensa import RMinHash, RMinHashLSH  # type: ignore[import-untyped]
 
     sets = [shingles(text) for text in texts]
     lsh = RMinHashLSH(THRESHOLD, 128, 32)
@@ -179,7 +179,7 @@ def run_rensa_flat(texts: list[str], threads: int) -> Found:
 
 
 def run_gaoya(texts: list[str], threads: int) -> Found:
-    import gaoya
+    import gaoya  # type: ignore[import-untyped]
 
     index = gaoya.minhash.MinHashStringIndex(32, THRESHOLD, 25, 5, None, "word", False, (WIDTH, WIDTH), "smallvec")
     index.par_bulk_insert_docs(list(range(len(texts))), texts)
@@ -187,12 +187,12 @@ def run_gaoya(texts: list[str], threads: int) -> Found:
 
 
 def run_datasketch(texts: list[str], threads: int) -> Found:
-    from datasketch import MinHash, MinHashLSH
+    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped]
     from xxhash import xxh32_intdigest
 
     sets = [shingles(text) for text in texts]
     lsh = MinHashLSH(num_perm=128, params=(25, 5))
-    candidates = []
+    candidates: list[tuple[int, int]] = []
     empty = MinHash(num_perm=128, hashfunc=xxh32_intdigest)
     for i, members in enumerate(sets):
         sketch = MinHash(num_perm=128, hashfunc=xxh32_intdigest, permutations=empty.permutations, scheme=empty.scheme)
@@ -277,7 +277,7 @@ def main() -> None:
 
 def table(folder: Path, size: int, options: argparse.Namespace) -> None:
     pairs = len(json.loads((folder / "truth.json").read_text()))
-    print(f"\n{size:,} documents, {pairs:,} true pairs at Jaccard >= {THRESHOLD}; medians of {options.runs} runs")
+    print(f"\n{size:,} documents, {pairs:,} true pairs at Jaccard >= {THRESHOLD}; medians of {options.runs} runs", flush=True)
     rows: list[tuple[str, dict[str, float] | str]] = []
     for tool in options.tools.split(","):
         for threads in map(int, options.threads.split(",") if tool == "whence" else ["1"]):

@@ -11,7 +11,7 @@ from whence.kernels.unionfind import clusters
 def label(n: int, edges: list[tuple[int, int]]) -> list[int]:
     a = np.array([edge[0] for edge in edges], dtype=np.int32)
     b = np.array([edge[1] for edge in edges], dtype=np.int32)
-    return clusters(n, a, b).tolist()
+    return [int(label) for label in clusters(n, a, b)]
 
 
 def test_by_hand() -> None:

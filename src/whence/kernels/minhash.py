@@ -643,9 +643,7 @@ def _sketch_all(
         done = ends[bounds[-1] - 1] if bounds[-1] else 0
         bounds.append(max(bounds[-1] + 1, int(np.searchsorted(ends, done + _CHUNK, side="right"))))
     chunks = iter(list(pairwise(bounds)))
-    out = _Sketches(
-        np.empty(n, np.int64), np.empty(n, np.int32), np.empty(n, np.uint64), np.empty((n, bands), np.uint32), []
-    )
+    out = _Sketches(np.empty(n, np.int64), np.empty(n, np.int32), np.empty(n, np.uint64), np.empty((n, bands), np.uint32), [])
     lock = Lock()
 
     def work(_: int) -> None:
@@ -723,7 +721,7 @@ def near_pairs(
         raise ValueError("expand=False has no meaning with against: a copy may have its twin on its own side only")
     random = np.random.default_rng(seed)
     multiply = random.integers(0, 1 << 32, bands * rows, dtype=np.uint32) | np.uint32(1)
-    everything = texts if against is None else [*texts, *against]
+    everything = list(texts) if against is None else [*texts, *against]
     cut = -1 if against is None else len(texts)
     if len(everything) > np.iinfo(np.int32).max:
         raise ValueError(f"at most {np.iinfo(np.int32).max} texts, got {len(everything)}")
@@ -759,17 +757,18 @@ def _near_pairs(
         np.bitwise_or.at(sides, first_twin[copies], sides[copies])
     each = map if pool is None else pool.map
     partnered = np.zeros(n, np.uint8)
-    list(each(lambda band: _mark_band(band, sketches.keys, chosen, partnered), range(bands)))
+
+    def mark(band: int) -> None:
+        _mark_band(band, sketches.keys, chosen, partnered)
+
+    list(each(mark, range(bands)))
     # only texts with a partner are read a second time for their hashes: mostly few, and memory follows their number
     rest = np.flatnonzero(partnered).astype(np.int32)
     keys, sides = sketches.keys[rest], sides[rest]
-    del sketches
     kept = _sketch_all([texts[d] for d in rest.tolist()], weights, multiply[:0], 0, rows, pool, threads, keep=True)
 
     def compare(band: int) -> NDArray[np.int32]:
-        found: NDArray[np.int32] = _compare_band(
-            band, keys, sides, kept.sizes, kept.addresses, threshold, shingle
-        )
+        found: NDArray[np.int32] = _compare_band(band, keys, sides, kept.sizes, kept.addresses, threshold, shingle)
         return found
 
     found = np.concatenate(list(each(compare, range(bands))))
