@@ -182,9 +182,11 @@ def output_gradient(P: Floats, y: Ints, output: Output = "log_prob") -> Floats:
         rest = np.where(target > 0, 0.0, P).sum(axis=1)
         out = -P / np.maximum(rest, np.finfo(P.dtype).tiny)[:, None]
         out[np.arange(len(y)), y] = np.where(rest > 0, 1.0, 1 - own)
-        return out
+        result: Floats = out
+        return result
     if output == "logit":
-        return target - P.dtype.type(1.0 / n_classes)
+        result = target - P.dtype.type(1.0 / n_classes)
+        return result
     raise ValueError(f"output must be log_prob, margin or logit, got {output!r}")
 
 
@@ -196,7 +198,7 @@ def probabilities(curve: Curvature, Xq: Floats) -> Floats:
 def solve(curve: Curvature, G: Floats) -> Solution:
     """H^-1 G for right sides G [D, m, C] in the coordinates of `curve.rows`."""
     G = (G @ curve.lift) @ curve.lift.T
-    D, m, n_classes = G.shape
+    D, m, _ = G.shape
     if curve.inverse is not None:
         k = curve.lift.shape[1]
         flat = (G @ curve.lift).transpose(2, 0, 1).reshape(k * D, m)
@@ -228,10 +230,12 @@ def _conjugate_gradients(curve: Curvature, G: Floats) -> Solution:
         u *= weight
         out = (curve.rows.T @ u.reshape(n, m * n_classes)).reshape(D, m, n_classes)
         out[:-1] += dtype.type(curve.ridge) * S[:-1]
-        return out
+        result: Floats = out
+        return result
 
     def dot(a: Floats, b: Floats) -> NDArray[np.float64]:
-        return np.einsum("kmc,kmc->m", a, b).astype(np.float64)
+        result: NDArray[np.float64] = np.einsum("kmc,kmc->m", a, b).astype(np.float64)
+        return result
 
     V = np.zeros_like(G)
     r = G.copy()
@@ -292,7 +296,8 @@ def _row_curvature(curve: Curvature) -> Floats:
     S = np.einsum("nc,ca,cb->nab", curve.P, curve.lift, curve.lift, optimize=True)
     S -= spread[:, :, None] * spread[:, None, :]
     S *= curve.weights[:, None, None]
-    return S
+    result: Floats = S
+    return result
 
 
 def _block_leverage(curve: Curvature) -> Floats:
@@ -328,7 +333,8 @@ def pull(curve: Curvature, form: Form = "first_order") -> Floats:
     scale = np.maximum(1 - wp * k, 1e-6)
     base, column = r / scale, wp / scale
     row = curve.P * k
-    return base - column * ((row * base).sum(axis=1) / (1 + (row * column).sum(axis=1)))[:, None]
+    result: Floats = base - column * ((row * base).sum(axis=1) / (1 + (row * column).sum(axis=1)))[:, None]
+    return result
 
 
 def self_influence(curve: Curvature, form: Form = "first_order") -> NDArray[np.float64]:
@@ -340,8 +346,10 @@ def self_influence(curve: Curvature, form: Form = "first_order") -> NDArray[np.f
     q = pull(curve, form)
     if curve.inverse is not None:
         K = leverage(curve)
-        return np.einsum("na,nab,nb->n", curve.residual @ curve.lift, K, q @ curve.lift, optimize=True)
-    return (curve.residual * _block_leverage(curve) * q).sum(axis=1).astype(np.float64)
+        result: NDArray[np.float64] = np.einsum("na,nab,nb->n", curve.residual @ curve.lift, K, q @ curve.lift, optimize=True)
+        return result
+    result = (curve.residual * _block_leverage(curve) * q).sum(axis=1).astype(np.float64)
+    return result
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -399,8 +407,8 @@ def leave_one_out(curve: Curvature, Xq: Floats, yq: Ints, *, output: Output = "l
     """Effects [n, m] of each row by really retraining without it, outputs recomputed: truth, not a prediction.
 
     Newton steps from the full fit, each with the Hessian of the full fit minus the removed row, until the
-    Newton decrement is `tol` times that of the first step; a row whose steps do not at least halve the decrement is fitted
-    by the solver instead. Exact curvature only, of a head fitted tightly (float64, tol 1e-8 or less); the cost is n
+    Newton decrement is `tol` times that of the first step; a row whose steps do not at least halve the decrement
+    is fitted by the solver instead. Exact curvature only, of a head fitted tightly (float64, tol 1e-8 or less); the cost is n
     gradients of the whole objective for each step beyond the first.
     """
     if curve.inverse is None:
@@ -507,7 +515,8 @@ def _outputs(z: Floats, y: Ints, output: Output) -> Floats:
 
 def gradient_dot(X: Floats, r: Floats, Xq: Floats, rq: Floats) -> Floats:
     """Inner products [n, m] of loss gradients; positive: a gradient step on the row helps the query."""
-    return (X @ Xq.T + 1) * (r @ rq.T)
+    result: Floats = (X @ Xq.T + 1) * (r @ rq.T)
+    return result
 
 
 def gradient_cosine(X: Floats, r: Floats, Xq: Floats, rq: Floats) -> Floats:
@@ -515,7 +524,8 @@ def gradient_cosine(X: Floats, r: Floats, Xq: Floats, rq: Floats) -> Floats:
     size = np.sqrt(((X**2).sum(axis=1) + 1) * (r**2).sum(axis=1))
     size_q = np.sqrt(((Xq**2).sum(axis=1) + 1) * (rq**2).sum(axis=1))
     scale = size[:, None] * size_q[None, :]
-    return np.divide(gradient_dot(X, r, Xq, rq), scale, out=np.zeros_like(scale), where=scale > 0)
+    result: Floats = np.divide(gradient_dot(X, r, Xq, rq), scale, out=np.zeros_like(scale), where=scale > 0)
+    return result
 
 
 def representer_values(X: Floats, r: Floats, Xq: Floats, yq: Ints, *, weights: Floats | None = None,

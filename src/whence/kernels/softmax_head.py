@@ -37,6 +37,7 @@ ABSENT_GAP = 20.0
 
 _ROTATE_MAX = 1024  # an eigenbasis beyond this many features costs more than it saves
 _DENSE_MAX = 1400  # parameters up to which the full Hessian of the reference fit is the preconditioner
+_SHARED_WORK = 20_000_000  # multiplications in one product below which a second thread does not pay
 _JOINT_CELLS = 6_000_000  # rows x fits x classes held at once when fits share one pass over the rows
 
 
@@ -168,7 +169,8 @@ class _Dense(_Preconditioner):
         D, B, C = r.shape
         flat = (r * self.mask).transpose(1, 0, 2).reshape(B, D * C)
         out = ((flat @ self.vectors) * self.scale) @ self.vectors.T
-        return np.ascontiguousarray(out.reshape(B, D, C).transpose(1, 0, 2)) * self.mask
+        turned: Floats = np.ascontiguousarray(out.reshape(B, D, C).transpose(1, 0, 2)) * self.mask
+        return turned
 
     def keep(self, active: NDArray[np.bool_]) -> None:
         self.scale, self.mask = self.scale[active], self.mask[active]
@@ -221,7 +223,8 @@ class _Problem:
 
 
 def _dot(a: Floats, b: Floats) -> NDArray[np.float64]:
-    return np.einsum("kbc,kbc->b", a, b).astype(np.float64)
+    out: NDArray[np.float64] = np.einsum("kbc,kbc->b", a, b).astype(np.float64)
+    return out
 
 
 def _newton(problem: _Problem, V: Floats, squares: Floats, dense: _Dense | None, tol: float,
@@ -402,8 +405,8 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
     plan: list[tuple[Ints, Floats]] = []  # rows and their weights, per fit
     if weights is not None:
         for row in weights:
-            index = np.flatnonzero(row)
-            plan.append((index, row[index].astype(dtype)))
+            used = np.flatnonzero(row)
+            plan.append((used, row[used].astype(dtype)))
     elif subsets is not None:
         for subset in subsets:
             index, count = np.unique(np.asarray(subset, dtype=np.int64), return_counts=True)
@@ -411,7 +414,8 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
                 raise ValueError(f"a subset holds row {index[0] if index[0] < 0 else index[-1]} of {n} rows")
             plan.append((index, count.astype(dtype)))
     else:
-        plan.append((np.arange(n), np.ones(n, dtype)))
+        every: Ints = np.arange(n)
+        plan.append((every, np.ones(n, dtype)))
     if any(len(index) == 0 for index, _ in plan):
         raise ValueError(f"fit {next(k for k, (i, _) in enumerate(plan) if len(i) == 0)} has no rows")
     B = len(plan)
@@ -466,12 +470,24 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
         for j, k in enumerate(members):
             w[plan[k][0], j] = plan[k][1]
         run(members, basis.rows, y, w, squares)
-    apart = set(range(B)) - set(joint)
-    for k in sorted(apart):
-        index, count = plan[k]
-        everything = len(index) == n
-        rows = basis.rows if everything else basis.rows[index]
-        run([k], rows, y if everything else y[index], count[:, None], squares if everything else rows**2)
+    shared = set(joint)
+    apart = [k for k in range(B) if k not in shared]
+
+    def run_apart(members: list[int]) -> None:
+        for k in members:
+            index, count = plan[k]
+            everything = len(index) == n
+            rows = basis.rows if everything else basis.rows[index]
+            run([k], rows, y if everything else y[index], count[:, None], squares if everything else rows**2)
+
+    small = [k for k in apart if len(plan[k][0]) * D * n_classes < _SHARED_WORK]
+    if small:
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        with threadpool_limits(1, user_api="blas"):  # too little work to wait for a second thread
+            run_apart(small)
+    done = set(small)
+    run_apart([k for k in apart if k not in done])
 
     held = np.where(present, V[-1].astype(np.float64), 0.0)
     V[-1] = V[-1] - (held.sum(axis=1) / present.sum(axis=1))[:, None].astype(dtype)
@@ -501,7 +517,8 @@ def _full_hessian(rows: Floats, P: Floats) -> tuple[Floats, Floats]:
 
 def logits(heads: Heads, X: Floats) -> Floats:
     """[B, n, C]; mind the memory with many heads and rows (see `log_prob_of`, `predict`)."""
-    return np.matmul(X[None], heads.W.transpose(0, 2, 1)) + heads.b[:, None, :]
+    out: Floats = np.matmul(X[None], heads.W.transpose(0, 2, 1)) + heads.b[:, None, :]
+    return out
 
 
 def log_softmax(z: Floats) -> Floats:

@@ -30,9 +30,9 @@ class Schedule:
     """How the heads are trained.
 
     `epochs` and `seeds` counts; `batch_size` rows; `rate` the step size, falling to zero by `decay` ("constant",
-    "cosine" or "linear"); `optimiser` "adam" or "sgd" (with `momentum`); `weight_decay` the L2 penalty, as a
-    fraction of the weights per step size, on weights and not intercepts; `hidden` units of the ReLU layer, 0 for
-    a linear head; `when` the record is taken.
+    "cosine" or "linear"); `optimiser` "adam" or "sgd" (with `momentum`); `weight_decay` shrinks the weights, not
+    the intercepts, by rate * weight_decay a step, apart from the gradient (as in AdamW); `hidden` units of the
+    ReLU layer, 0 for a linear head; `when` the record is taken.
     """
 
     epochs: int = 10
@@ -83,8 +83,9 @@ class Dynamics:
 
     def epoch(self, seed: int, epoch: int) -> Dynamics:
         """The record [rows] of one epoch, as views."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Dynamics(**{name: None if a is None else a[seed, epoch] for name, a in parts.items()})
+        k = (seed, epoch)
+        return Dynamics(self.p_label[k], self.p_other[k], self.error_norm[k], self.entropy[k], self.loss[k],
+                        self.predicted[k], self.seen[k], None if self.grad_norm is None else self.grad_norm[k])
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,17 @@ def train_heads(X: Floats, y: Ints, n_classes: int, schedule: Schedule, *, rng: 
     if Xq is not None and yq is not None:
         Xq = np.ascontiguousarray(Xq, dtype=np.float32)
         yq = _labels(Xq, yq, n_classes, "yq")
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    # Minibatch products are too small to share: on a busy machine, waiting for a second thread cost 17 times
+    # the work itself.
+    with threadpool_limits(1, user_api="blas"):
+        return _train(X, y, n_classes, schedule, rng, Xq, yq, grad_norm, choose, after_epoch)
+
+
+def _train(X: Floats, y: NDArray[np.int64], n_classes: int, schedule: Schedule, rng: np.random.Generator,
+           Xq: Floats | None, yq: Ints | None, grad_norm: bool, choose: Choose | None,
+           after_epoch: AfterEpoch | None) -> Trained:
     S, E = schedule.seeds, schedule.epochs
     train = _empty((S, E, len(X)), grad_norm)
     queries = None if Xq is None else _empty((S, E, len(Xq)), grad_norm)
