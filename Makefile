@@ -30,7 +30,7 @@ test: $(DEV)  ## set up, then every check: lint, types, generated files, laws, o
 	@echo "[3/5] Types (mypy --strict)"; $(BIN)/mypy --strict
 	@echo "[4/5] Generated files are current"; $(BIN)/python -m whence.app.dev generate --check
 	@echo "[5/5] Tests: laws over the catalogue, oracles, journeys, the house rules"
-	@$(BIN)/python -m pytest -q -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 lint: $(DEV)  ## ruff
 	@$(BIN)/ruff check src tests benchmarks
@@ -71,7 +71,7 @@ clean:  ## remove the environment and caches; runs/ stays
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "Whence needs Python 3.11 or later, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+	  echo "Whence needs Python 3.11 or later, and '$(PYTHON)' is $$( ($(PYTHON) --version 2>&1 || echo missing) | head -n 1)." >&2; \
 	  echo "Do: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "Making a virtual environment in $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv "$(VENV)" || { echo "Do: install the venv module of your Python (on Debian: apt install python3-venv)" >&2; exit 2; }
