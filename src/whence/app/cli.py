@@ -1,0 +1,533 @@
+"""The command line. Every command is a function of `whence.app.api` with its arguments read and its answer printed.
+
+Exit codes: 0 done; 1 unexpected failure of a run; 2 input or usage to mend; 3 the data or model lacks what is needed;
+4 the run folder is taken; 130 stopped by Ctrl-C (the same command goes on where it stopped).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from whence.core.errors import BadInput, WhenceError
+
+if TYPE_CHECKING:
+    from whence.core.context import Context
+    from whence.core.pool import Pool
+
+app = typer.Typer(
+    name="whence", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help="Which of my training examples help, hurt or do nothing, what should I keep, and is that proven?",
+)
+dev = typer.Typer(no_args_is_help=True, help="For developers of whence: new methods, generated pages, warm kernels.")
+app.add_typer(dev, name="dev")
+
+Text = Annotated[str | None, typer.Option("--text", help="Column with the text (guessed by default).", metavar="COLUMN")]
+Label = Annotated[str | None, typer.Option("--label", help="Column with the label (guessed by default).", metavar="COLUMN")]
+Encoder = Annotated[str, typer.Option("--encoder", help="minilm, tfidf, a model folder, or a hub name.")]
+Seed = Annotated[int, typer.Option("--seed", help="Decides everything random.")]
+Limit = Annotated[int | None, typer.Option("--limit", help="Read at most this many rows of each file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Threads = Annotated[int | None, typer.Option("--num-proc", help="Threads (default: all).")]
+
+
+def _context(seed: int, device: str = "auto", threads: int | None = None, progress: Any = None) -> Context:
+    from whence.core.context import Context
+
+    extra = {} if progress is None else {"progress": progress}
+    return Context(seed=seed, device=device, threads=threads, **extra)
+
+
+def _emit(value: Any) -> None:
+    """One JSON object on standard output."""
+    typer.echo(json.dumps(value, indent=2, sort_keys=True, default=str, ensure_ascii=False))
+
+
+def _load(path: str, text: str | None, label: str | None, limit: int | None) -> Pool:
+    from whence.app.api import load
+
+    pool = load(path, text=text, label=label, limit=limit)
+    for q in pool.quarantined[:5]:
+        typer.echo(f"set aside: {q.path}:{q.line}: {q.reason}", err=True)
+    if len(pool.quarantined) > 5:
+        typer.echo(f"set aside: {len(pool.quarantined) - 5:,} more rows", err=True)
+    return pool
+
+
+@app.command()
+def study(
+    train: Annotated[str | None, typer.Argument(help="Training data: a file, a folder, or stdlib:docstrings.", metavar="TRAIN")] = None,
+    test: Annotated[str | None, typer.Option("--test", help="Test data. Without it, a proof part is split off.", metavar="TEST")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder (default: runs/NAME-xxxxxxxx).", metavar="RUN")] = None,
+    text: Text = None,
+    label: Label = None,
+    encoder: Encoder = "minilm",
+    seed: Seed = 0,
+    seeds: Annotated[int, typer.Option("--seeds", help="How often what is random is repeated.")] = 3,
+    budgets: Annotated[str, typer.Option("--budgets", help="Shares of the data that selectors are tried at.")] = "0.01,0.05,0.1,0.25,0.5,1",
+    metric: Annotated[str, typer.Option("--metric", help="accuracy or macro-f1.")] = "accuracy",
+    retrains: Annotated[int, typer.Option("--retrains", help="Half-set retrainings behind the influence check.")] = 50,
+    head_c: Annotated[float | None, typer.Option("--head-c", help="Inverse L2 penalty of the head (default: by cross-validation).")] = None,
+    limit: Limit = None,
+    plant: Annotated[str | None, typer.Option("--plant", help="Plant known problems: label-flips=0.05,duplicates=0.02,leaks=20.")] = None,
+    config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML or TOML with these settings; flags win.")] = None,
+    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with a run that is there (the default).")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the settings and the data, print both, do nothing.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Study labelled text: which training examples help, hurt or do nothing, what to drop, and is that proven?"""
+    from whence.app.study.recipe import Recipe
+
+    shares = _numbers(budgets, "--budgets")
+    flags: dict[str, Any] = {"train": train, "test": test, "text": text, "label": label, "encoder": encoder, "seed": seed, "seeds": seeds,
+                             "budgets": shares, "metric": metric, "retrains": retrains, "head_c": head_c, "limit": limit, "plant": plant}
+    settings = _merged(flags, config)
+    recipe = Recipe.from_mapping(settings)
+    if out is not None and not resume and not overwrite and (out / "manifest.json").exists():
+        raise BadInput("The folder holds a run already", path=out, do="pass --overwrite, or leave out --no-resume to go on with it")
+    if dry_run:
+        _dry_run(recipe, as_json)
+        return
+    from whence.app.progress import progress_for
+    from whence.app.study import study as run
+
+    with progress_for(quiet or as_json) as progress:
+        made = run(recipe, out, ctx=_context(recipe.seed, device, threads, progress), overwrite=overwrite)
+    if as_json:
+        _emit(made.summary)
+        return
+    typer.echo("")
+    for check in made.summary["checks"]:
+        typer.echo(f"  {_MARK[check['verdict']]} {check['name']}: {check['sentence']}")
+    typer.echo(f"\n{made.recommendation}\n{made.summary['detail']}\n")
+    typer.echo(f"report    {made.folder / 'report.html'}")
+    typer.echo(f"row       whence why {made.folder} ID      undo   whence restore {made.folder} ID")
+
+
+_MARK = {"good": "ok  ", "warn": "look", "bad": "BAD ", "info": "    "}
+
+
+def _numbers(text: str, flag: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        raise BadInput(f"{flag} must be numbers with commas between", given=text, legal="such as 0.05,0.25,1") from None
+
+
+def _merged(flags: dict[str, Any], config: Path | None) -> dict[str, Any]:
+    """Settings of a configuration file under the flags that were really given."""
+    if config is None:
+        if flags["train"] is None:
+            raise BadInput("No training data was given", legal="whence study TRAIN [--test TEST]", do="name a file, or stdlib:docstrings")
+        return flags
+    from click import get_current_context
+    from click.core import ParameterSource
+
+    from whence.app.config import read_config
+
+    ctx = get_current_context()
+    asked = {k: v for k, v in flags.items() if ctx.get_parameter_source(k) == ParameterSource.COMMANDLINE}
+    return {**read_config(config), **asked}
+
+
+def _dry_run(recipe: Any, as_json: bool) -> None:
+    from whence.core.roles import check_classification
+
+    pool = _load(recipe.train, recipe.text, recipe.label, recipe.limit)
+    notes = check_classification(pool)
+    facts = {"recipe": recipe.to_dict(), "train": len(pool), "roles": dict(pool.roles), "classes": pool.labels.counts, "notes": list(notes),
+             "quarantined": len(pool.quarantined)}
+    if recipe.test:
+        facts["test"] = len(_load(recipe.test, recipe.text, recipe.label, recipe.limit))
+    if as_json:
+        _emit(facts)
+        return
+    for key, value in facts.items():
+        typer.echo(f"{key:12} {value}")
+
+
+@app.command()
+def curate(
+    source: Annotated[str, typer.Argument(help="Any text: a file, a folder, or a built-in name.", metavar="INPUT")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for kept.jsonl, dropped.jsonl and links.parquet.")] = None,
+    dedup: Annotated[str, typer.Option("--dedup", help="Duplicate finders, in order: exact, near, semantic; or none.")] = "exact,near",
+    filters: Annotated[str, typer.Option("--filters", help="Filters, in order: heuristics, gopher; or none.")] = "heuristics",
+    threshold: Annotated[float, typer.Option("--threshold", help="Least Jaccard index of near duplicates.")] = 0.8,
+    keep: Annotated[str, typer.Option("--keep", help="Who of a cluster stays: first or longest.")] = "first",
+    against: Annotated[str | None, typer.Option("--against", help="Evaluation data whose repeats leave too.")] = None,
+    text: Text = None,
+    label: Label = None,
+    encoder: Encoder = "minilm",
+    limit: Limit = None,
+    seed: Seed = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    threads: Threads = None,
+) -> None:
+    """Clean any text: duplicates and unusable rows leave, each with a reason; nothing is lost."""
+    from whence.app.api import curate as run
+    from whence.app.progress import progress_for
+    from whence.app.study.leave import write_decision, write_links
+
+    if out is not None and out.exists() and any(out.iterdir()) and not overwrite:
+        raise BadInput("The output folder is not empty", path=out, do="choose another, or pass --overwrite")
+    pool = _load(source, text, label, limit)
+    other = None if against is None else _load(against, None, None, None)
+    with progress_for(quiet or as_json) as progress:
+        selection, links = run(pool, dedup=_names(dedup), filters=_names(filters), keep=keep, threshold=threshold, against=other,
+                               encoder=encoder, ctx=_context(seed, threads=threads, progress=progress))
+    kinds: dict[str, int] = {}
+    for reason in selection.dropped.values():
+        kind = reason.split(" of ")[0] if "duplicate of" in reason else ("repeats evaluation data" if reason.startswith("repeats") else _plain(reason))
+        kinds[kind] = kinds.get(kind, 0) + 1
+    if out is not None:
+        write_decision(out, pool, selection.dropped, [])
+        (out / "review.jsonl").unlink(missing_ok=True)
+        write_links(out, links)
+    facts = {"input": source, "rows": len(pool), "kept": len(selection.kept), "dropped": len(selection.dropped), "reasons": kinds,
+             "quarantined": len(pool.quarantined), "out": None if out is None else str(out)}
+    if as_json:
+        _emit(facts)
+        return
+    typer.echo(f"{facts['rows']:,} rows: {facts['kept']:,} kept, {facts['dropped']:,} dropped, {facts['quarantined']:,} unreadable")
+    for kind, count in sorted(kinds.items(), key=lambda kv: -kv[1]):
+        typer.echo(f"  {count:>8,}  {kind}")
+    typer.echo(f"written to {out}" if out is not None else "nothing was written; pass -o FOLDER to keep the result")
+
+
+def _plain(reason: str) -> str:
+    """A reason without its figures, for counting."""
+    import re
+
+    return re.sub(r"[\d.,]+", "N", reason)
+
+
+def _names(text: str) -> list[str]:
+    return [] if text.strip() in ("", "none") else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _params(given: Sequence[str] | None) -> dict[str, Any]:
+    """`--param name=value` pairs; values are read as YAML scalars."""
+    import yaml
+
+    out = {}
+    for pair in given or ():
+        name, sign, value = pair.partition("=")
+        if not sign:
+            raise BadInput("A parameter must be NAME=VALUE", given=pair, legal="such as --param epochs=5")
+        out[name.strip().replace("-", "_")] = yaml.safe_load(value)
+    return out
+
+
+Param = Annotated[list[str] | None, typer.Option("--param", "-p", help="A parameter of the method: NAME=VALUE. Repeatable.")]
+
+
+@app.command()
+def score(
+    source: Annotated[str, typer.Argument(help="The examples.", metavar="INPUT")],
+    method: Annotated[str, typer.Option("--method", "-m", help="Methods of `whence methods --verb score`, with commas between.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write scores as .parquet or .jsonl.")] = None,
+    reference: Annotated[str | None, typer.Option("--reference", help="Examples that stand for the target, for methods that need one.")] = None,
+    param: Param = None,
+    top: Annotated[int, typer.Option("--top", help="Rows to print.")] = 10,
+    text: Text = None,
+    label: Label = None,
+    encoder: Encoder = "minilm",
+    limit: Limit = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """One number per example, by one or more methods."""
+    from whence.app.api import Lazy
+    from whence.app.api import score as run
+    from whence.app.progress import progress_for
+    from whence.core.tables import scores_table
+
+    names, extra = _names(method), _params(param)
+    if len(names) > 1 and extra:
+        raise BadInput("--param is for one method at a time", given=names, do="score by one method, or leave out --param")
+    pool = _load(source, text, label, limit)
+    other = None if reference is None else _load(reference, text, label, None)
+    with progress_for(quiet or as_json) as progress:
+        ctx = _context(seed, device, threads, progress)
+        looking: Any = Lazy(pool, encoder, ctx)
+        made = [run(pool, name, observer=looking, reference=other, ctx=ctx, **extra) for name in names]
+    if out is not None:
+        _write_scores(out, pool, scores_table(pool.ids, made))
+    if as_json:
+        _emit({"input": source, "rows": len(pool), "scores": {
+            s.name: {"high": s.high, "unit": s.unit, "scored": len(s), "missing": dict(list(s.missing.items())[:20]),
+                     "top": [{"id": i, "value": s[i], "text": pool[i].fields} for i in s.top(top)]} for s in made}})
+        return
+    for s in made:
+        typer.echo(f"{s.name}: high = {s.high} ({s.unit}); {len(s):,} scored, {len(s.missing):,} missing")
+        for this in s.top(top):
+            typer.echo(f"  {s[this]:>12.5g}  {this[:12]}  {_one_line(pool.texts[pool.position(this)])}")
+    if out is not None:
+        typer.echo(f"written to {out}")
+
+
+def _write_scores(out: Path, pool: Pool, table: Any) -> None:
+    import orjson
+
+    from whence.app.runs import write_table
+    from whence.core.store import write_atomic
+
+    if out.suffix == ".parquet":
+        write_table(out, table)
+    elif out.suffix == ".jsonl":
+        write_atomic(out, b"".join(orjson.dumps(row) + b"\n" for row in table.to_pylist()))
+    else:
+        raise BadInput("Scores are written as Parquet or JSONL", given=out.name, legal=".parquet, .jsonl")
+
+
+def _one_line(text: str, limit: int = 90) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+@app.command()
+def select(
+    source: Annotated[str, typer.Argument(help="The examples.", metavar="INPUT")],
+    method: Annotated[str, typer.Option("--method", "-m", help="A method of `whence methods --verb select`, or a scorer.")],
+    budget: Annotated[float, typer.Option("--budget", "-b", "-k", help="How many: a number, or a share below 1.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the chosen rows as .jsonl, .parquet or .csv.")] = None,
+    reference: Annotated[str | None, typer.Option("--reference", help="Examples that stand for the target.")] = None,
+    param: Param = None,
+    text: Text = None,
+    label: Label = None,
+    encoder: Encoder = "minilm",
+    limit: Limit = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Choose k examples."""
+    from whence.app.api import select as run
+    from whence.app.progress import progress_for
+
+    pool = _load(source, text, label, limit)
+    other = None if reference is None else _load(reference, text, label, None)
+    with progress_for(quiet or as_json) as progress:
+        made = run(pool, method, budget=budget, reference=other, encoder=encoder, ctx=_context(seed, device, threads, progress), **_params(param))
+    if out is not None:
+        from whence.core.write import write
+
+        write(pool.take(made), out)
+    if as_json:
+        _emit({"input": source, "rows": len(pool), "method": made.step.to_dict(), "kept": list(made.kept), "out": None if out is None else str(out)})
+        return
+    typer.echo(f"{len(made.kept):,} of {len(pool):,} rows chosen by {made.step.method}" + (f", written to {out}" if out else ""))
+    if out is None:
+        for this in made.kept[:10]:
+            typer.echo(f"  {this[:12]}  {_one_line(pool.texts[pool.position(this)])}")
+
+
+@app.command()
+def compare(
+    verb: Annotated[str, typer.Argument(help="score or select.", metavar="VERB")],
+    train: Annotated[str, typer.Argument(help="Labelled data.", metavar="TRAIN")],
+    test: Annotated[str | None, typer.Option("--test", help="Held-out data (select).")] = None,
+    methods: Annotated[str | None, typer.Option("--methods", help="Which methods (default: the family's room).")] = None,
+    budgets: Annotated[str, typer.Option("--budgets", "--budget", help="Shares of the data (select).")] = "0.05,0.25,0.5",
+    flips: Annotated[float, typer.Option("--flips", help="Share of labels to flip (score).")] = 0.1,
+    seeds: Annotated[int, typer.Option("--seeds", help="Seeds.")] = 3,
+    metric: Annotated[str, typer.Option("--metric", help="accuracy or macro-f1 (select).")] = "accuracy",
+    text: Text = None,
+    label: Label = None,
+    encoder: Encoder = "minilm",
+    limit: Limit = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """The arena: every method of a verb on your data, beside its honest baseline, with intervals and cost."""
+    from whence.app.api import compare as run
+    from whence.app.arena import ARENAS
+    from whence.app.progress import progress_for
+    from whence.core.errors import UnknownName
+
+    if verb not in ARENAS:
+        raise UnknownName("arena", verb, ARENAS)
+    chosen = None if methods is None else _names(methods)
+    settings: dict[str, Any] = {"methods": chosen, "seeds": seeds, "encoder": encoder, "text": text, "label": label, "limit": limit}
+    settings |= {"budgets": [_share(b) for b in _numbers(budgets, "--budgets")], "metric": metric} if verb == "select" else {"flips": flips}
+    with progress_for(quiet or as_json) as progress:
+        made = run(verb, train, test=test, ctx=_context(seed, device, threads, progress), **settings)
+    if as_json:
+        _emit(made)
+        return
+    typer.echo(f"{made['figure']}, {made['n']:,} examples, {made['seeds']} seeds\n")
+    for row in made["rows"]:
+        at = f"{100 * row['budget']:>4.0f} %  " if "budget" in row else ""
+        more = f"  recall@5% {row['recall5']:.3f}" if "recall5" in row else ""
+        mark = {True: "+", False: " ", None: "·"}[row.get("beats_baseline")]
+        typer.echo(f"  {mark} {at}{row['method']:<24} {row['figure']:.4f}  [{row['low']:.4f}, {row['high']:.4f}]{more}  {row['seconds']:.1f} s")
+    for name, why_not in made["refused"].items():
+        typer.echo(f"  - {name}: {why_not}")
+    typer.echo(f"\n{made['sentence']}")
+
+
+def _share(value: float) -> float:
+    if not 0 < value <= 1:
+        raise BadInput("A budget of the arena is a share of the data", given=value, legal="above 0 and up to 1")
+    return value
+
+
+@app.command()
+def methods(
+    verb: Annotated[str | None, typer.Option("--verb", help="One verb only.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The catalogue: every method with its status and what it needs."""
+    from whence.app.api import methods as run
+
+    rows = run(verb)
+    if as_json:
+        _emit({"methods": rows})
+        return
+    family = None
+    for row in rows:
+        if row["family"] != family:
+            family = row["family"]
+            typer.echo(f"\n{family}")
+        typer.echo(f"  {row['name']:<24} {row['status']:<9} {row['line']}")
+        for name, line in row["presets"].items():
+            typer.echo(f"    = {name:<20} {'':<9} {line}")
+
+
+@app.command()
+def why(
+    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    key: Annotated[str, typer.Argument(help="An id, a unique prefix of one, or FILE:LINE.", metavar="ID")],
+    as_json: Json = False,
+) -> None:
+    """All that a run knows of a row, and why it left."""
+    from whence.app.api import why as tell
+
+    found = tell(run, key)
+    if as_json:
+        _emit(found)
+        return
+    typer.echo(f"{found['id']}\n  {found['status']}" + (f": {found['reason']}" if found["reason"] else ""))
+    typer.echo(f"  part {found['part']}, from {found['source'] or 'unknown'}" + (f", made from {', '.join(found['parents'])}" if found["parents"] else ""))
+    for name, value in found["fields"].items():
+        typer.echo(f"  {name}: {_one_line(str(value), 200)}")
+    typer.echo("signals")
+    for name, s in found["signals"].items():
+        if s["value"] is None:
+            typer.echo(f"  {name:<22} {'-':>12}  {s['missing']}")
+        else:
+            typer.echo(f"  {name:<22} {s['value']:>12.5g}  above {s['percentile']:>5.1f} % of rows; high = {s['high']}")
+    if found["links"]:
+        typer.echo("links")
+        for link in found["links"][:30]:
+            typer.echo(f"  {link['about']:<20} {link['weight']:>10.4g} {link['unit']:<16} {link['other'][:12]}  {_one_line(link['text'], 70)}")
+
+
+@app.command()
+def restore(
+    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    keys: Annotated[list[str], typer.Argument(help="Ids to bring back.", metavar="ID...")],
+    as_json: Json = False,
+) -> None:
+    """Bring dropped rows back."""
+    from whence.app.api import restore as bring
+
+    found = bring(run, keys)
+    if as_json:
+        _emit(found)
+        return
+    typer.echo(f"{len(found['restored'])} brought back; {found['kept']:,} kept, {found['dropped']:,} dropped")
+
+
+@app.command()
+def show(
+    run: Annotated[Path, typer.Argument(help="A run folder.", metavar="RUN")],
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open it in the browser.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Open a run's report."""
+    from whence.app.api import show as look
+
+    path = look(run, open_browser=browser and not as_json)
+    if as_json:
+        _emit({"report": str(path)})
+    else:
+        typer.echo(str(path))
+
+
+@dev.command("new")
+def dev_new(name: Annotated[str, typer.Argument(help="Id of the method: VERB/FAMILY/NAME.", metavar="ID")]) -> None:
+    """Write the two files of a new method: the method and its oracle test."""
+    from whence.app.dev.new import new
+
+    for path in new(name):
+        typer.echo(str(path))
+
+
+@dev.command("generate")
+def dev_generate(check: Annotated[bool, typer.Option("--check", help="Fail where a page differs; write nothing.")] = False) -> None:
+    """Write the generated pages."""
+    from whence.app.dev.__main__ import main as run
+
+    raise typer.Exit(run(["generate", *(["--check"] if check else [])]))
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    log_level: Annotated[str, typer.Option("--log-level", help="debug shows tracebacks of errors.")] = os.environ.get("WHENCE_LOG_LEVEL", "info"),
+) -> None:
+    if log_level not in ("debug", "info", "warning", "error"):
+        from whence.core.errors import UnknownName
+
+        raise UnknownName("log level", log_level, ("debug", "info", "warning", "error"))
+    if log_level == "debug":
+        os.environ["WHENCE_LOG_LEVEL"] = "debug"
+    if version:
+        from whence import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run a command; errors raised on purpose become one paragraph on standard error and an exit code."""
+    try:
+        app(args=None if argv is None else list(argv), standalone_mode=True)
+    except WhenceError as error:
+        if os.environ.get("WHENCE_LOG_LEVEL") == "debug":
+            raise
+        typer.echo(f"whence: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.echo("whence: stopped. What was finished is kept; the same command goes on from there.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""`whence curate`: duplicates and unusable rows leave a pool of any text, each with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from whence.core.catalogue import build, find
+from whence.core.context import Context
+from whence.core.decision import Selection
+from whence.core.errors import BadInput
+from whence.core.evidence import Links
+from whence.core.pool import Pool
+from whence.core.step import Step
+
+
+def curate(
+    pool: Pool, *, dedup: Sequence[str], filters: Sequence[str], keep: str, threshold: float, against: Pool | None, encoder: str,
+    ctx: Context,
+) -> tuple[Selection, dict[str, Links]]:
+    """What is kept, a reason for the rest, and the links behind the reasons. The first reason found for a row is the one given."""
+    from whence.app.api import Lazy
+
+    observer = Lazy(pool, encoder, ctx)
+    links: dict[str, Links] = {}
+    dropped: dict[str, str] = {}
+    steps = []
+    with ctx.task("curate", len(filters) + 2 * len(dedup)) as advance:
+        for name in filters:
+            made = _of_family(name, "curate/filter")(pool, ctx)
+            steps.append(made.step.to_dict())
+            for this, reason in made.dropped.items():
+                dropped.setdefault(this, reason)
+            advance()
+        rest = pool.take(Selection.without(pool, dropped, step=Step("curate/filter")))
+        for name in dedup:
+            finder = _of_family(name, "curate/dedup", **({"threshold": threshold} if name == "near" else {}))
+            if against is not None:
+                found = finder(rest, ctx, observer=observer, against=against)
+                links[f"leak-{name}"] = found
+                for h, t, w in zip(found.head, found.tail, found.weight, strict=True):
+                    dropped.setdefault(found.heads[h], f"repeats evaluation example {found.tails[t]} ({name}, {found.unit} {w:.3f})")
+            advance()
+            rest = pool.take(Selection.without(pool, dropped, step=Step("curate")))
+            found = finder(rest, ctx, observer=observer)
+            links[name] = found
+            chosen = build("one-per-cluster", verb="curate", keep=keep)(rest, found, ctx)
+            steps.append(chosen.step.to_dict())
+            dropped.update(chosen.dropped)
+            rest = pool.take(Selection.without(pool, dropped, step=Step("curate")))
+            advance()
+    step = Step("curate", {"steps": steps}, inputs=(pool.fingerprint,))
+    return Selection.without(pool, dropped, step=step), links
+
+
+def _of_family(name: str, family: str, **params: object) -> Any:
+    entry, _ = find(name, verb="curate")
+    if entry.family != family:
+        raise BadInput(f"'{name}' is not a method of {family}", given=entry.id, do=f"see `whence methods --verb curate` for {family}")
+    return build(name, verb="curate", **params)
