@@ -14,7 +14,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from whence.core.errors import BadInput, NotCapable, UnknownName
-from whence.core.step import Step
+from whence.core.step import Step, content_hash
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 ID, SOURCE, PARENTS = "whence_id", "whence_source", "whence_parents"
 OWN_COLUMNS = (ID, SOURCE, PARENTS)
 
-#: What a column can be for. `label` may be any scalar; `messages` is a list of {role, content}.
+#: What a column can be for. `label` may be any scalar; `messages` is a list of {role, content} (or {from, value});
+#: `input` is what the instruction in `prompt` is applied to; `pair` is the second text of a pair.
 ROLES = (
-    "text", "label", "prompt", "response", "messages", "system", "pair", "chosen", "rejected",
+    "text", "label", "prompt", "input", "response", "messages", "system", "pair", "chosen", "rejected",
     "split", "id", "source", "group", "time",
 )
 
@@ -43,6 +44,22 @@ class Example:
     def __repr__(self) -> str:
         inside = ", ".join(f"{k}={_short(v)}" for k, v in self.fields.items())
         return f"Example({self.id[:8]}, {inside})"
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A row of the input that could not be used: which file, which line (1-based), why, and how it starts (200 characters)."""
+
+    file: str
+    line: int | None
+    reason: str
+    start: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}{'' if self.line is None else f':{self.line}'}: {self.reason}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"file": self.file, "line": self.line, "reason": self.reason, "start": self.start}
 
 
 @dataclass(frozen=True)
@@ -64,7 +81,8 @@ class Pool:
 
     `table` holds the user's columns as they came plus three of ours: `whence_id` (content hash; a repeated row gets
     the suffix `~2`, `~3`, ...), `whence_source` (file and line) and `whence_parents` (ids a made or edited row came
-    from). `roles` maps a role (see `ROLES`) to a user column. `lineage` is every step that led here.
+    from). `roles` maps a role (see `ROLES`) to a user column. `lineage` is every step that led here. `quarantined` are
+    the rows of the input that could not be used; they are no part of the content, so the fingerprint leaves them out.
     Build one with `whence.load`, `Pool.from_rows` or `Pool.from_arrow`; change one only by `take` and `extend`.
     """
 
@@ -72,6 +90,7 @@ class Pool:
     roles: Mapping[str, str] = field(default_factory=dict)
     lineage: tuple[Step, ...] = ()
     name: str = "pool"
+    quarantined: tuple[Quarantined, ...] = ()
 
     # -- making -----------------------------------------------------------------------------------------------------
 
@@ -105,16 +124,19 @@ class Pool:
         ids: list[str] = []
         parents: list[list[str] | None] = []
         taken: set[str] = set()
+        repeats: dict[str, int] = {}  # where the search for a free suffix stands, so that n equal rows cost n steps
         keep: set[str] = {o for o in old if o}
         for content, was, before in zip(_content_hashes(bare), old, old_parents, strict=True):
             made_from = list(before or [])
             if was and str(was).split("~")[0] == content and was not in taken:
                 this = str(was)
             else:
-                this, repeat = content, 1
+                repeat = repeats.get(content, 1)
+                this = content if repeat == 1 else f"{content}~{repeat}"
                 while this in taken or (this in keep and this != was):
                     repeat += 1
                     this = f"{content}~{repeat}"
+                repeats[content] = repeat
                 if was and str(was).split("~")[0] != content:
                     made_from = [str(was)]
             taken.add(this)
@@ -217,15 +239,16 @@ class Pool:
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
-        """What each example says, as one string: the text; or prompt and response; or the messages; or both of a pair."""
+        """What each example says, as one string: the text; prompt, input and response; the messages; or both of a pair."""
         if "text" in self.roles:
             parts = [self.column("text")]
             if "pair" in self.roles:
                 parts.append(self.column("pair"))
         elif "prompt" in self.roles:
-            parts = [self.column("prompt")] + [self.column(r) for r in ("response", "chosen") if r in self.roles][:1]
-        elif "messages" in self.roles:
-            return tuple(_said(m) for m in self.column("messages"))
+            parts = [self.column(r) for r in ("prompt", "input") if r in self.roles]
+            parts += [self.column(r) for r in ("response", "chosen") if r in self.roles][:1]
+        elif "messages" in self.roles or "chosen" in self.roles:
+            return tuple(_said(m) for m in self.column("messages" if "messages" in self.roles else "chosen"))
         else:
             raise NotCapable(f"'{self.name}' has no text", given=f"columns {', '.join(self.columns)}",
                              legal="a column for the role text, prompt or messages", do="name the column with --text")
@@ -233,8 +256,15 @@ class Pool:
 
     @cached_property
     def labels(self) -> Labels:
-        """The class labels. Names are sorted (numbers by value), so codes do not depend on row order."""
-        values = self.column("label")
+        """The class labels. Names are sorted (numbers by value), so codes do not depend on row order.
+
+        A null or NaN is no label. Raises BadInput when a label is not one value (a list, for instance).
+        """
+        values = [None if isinstance(v, float) and v != v else v for v in self.column("label")]
+        odd = next((v for v in values if isinstance(v, list | dict)), None)
+        if odd is not None:
+            raise BadInput(f"The labels of '{self.name}' are not single values", given=_short(odd), legal="one value per example",
+                           do="name another column with --label, or keep one label of each row")
         names = sorted({v for v in values if v is not None}, key=lambda v: (isinstance(v, str), v))
         code = {v: i for i, v in enumerate(names)}
         codes = np.array([-1 if v is None else code[v] for v in values], dtype=np.int32)
@@ -247,13 +277,13 @@ class Pool:
         rows = self.positions(selection.kept)
         step = Step("take", {"by": selection.step.to_dict(), "kept": len(selection.kept), "dropped": len(selection.dropped)},
                     inputs=(self.fingerprint,))
-        return Pool(self.table.take(pa.array(rows)), self.roles, (*self.lineage, step), self.name)
+        return Pool(self.table.take(pa.array(rows)), self.roles, (*self.lineage, step), self.name, self.quarantined)
 
     def extend(self, other: Pool, *, step: Step) -> Pool:
         """This pool followed by the examples of another (made by `step`); an example that is already here is not repeated."""
         fresh = [i for i, this in enumerate(other.ids) if this not in self._positions]
         table = pa.concat_tables([self.table, other.table.take(pa.array(fresh, pa.int64()))], promote_options="permissive")
-        return Pool(table, self.roles, (*self.lineage, step), self.name)
+        return Pool(table, self.roles, (*self.lineage, step), self.name, (*self.quarantined, *other.quarantined))
 
     # -- leaving ----------------------------------------------------------------------------------------------------
 
@@ -279,7 +309,8 @@ def _content_hashes(table: pa.Table) -> Iterator[str]:
     names = table.column_names
     for batch in table.to_batches(max_chunksize=8192):
         if not names:
-            return
+            yield from (content_hash({}) for _ in range(batch.num_rows))
+            continue
         for row in batch.to_pylist():
             data = orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=_plain)
             yield xxhash.xxh3_128_hexdigest(data)
@@ -294,7 +325,7 @@ def _said(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return "\n".join(_said(m.get("content") if isinstance(m, dict) else m) for m in value)
+        return "\n".join(_said(m.get("content") or m.get("value") if isinstance(m, dict) else m) for m in value)
     return "" if value is None else str(value)
 
 

@@ -1,0 +1,123 @@
+"""A folder as a data set: one saved by Hugging Face `datasets`, or data files that are shards or splits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from whence.core.errors import BadInput
+from whence.core.read.columnar import from_table, read_arrow
+from whence.core.read.rows import Found, Settings
+from whence.core.read.sniff import SUFFIXES
+from whence.core.read.splits import choose, of_file
+from whence.core.read.stream import Source
+
+ReadFile = Callable[[Source, Settings, str | None], Found]
+
+
+def read_folder(folder: Path, settings: Settings, split: str | None, read_file: ReadFile) -> Found:
+    """Read a folder. Files whose names speak of splits (train-00000-of-00002.parquet, test.jsonl) are divided by them."""
+    if (folder / "dataset_dict.json").is_file():
+        splits = _json(folder / "dataset_dict.json").get("splits") or []
+        return _saved(folder / choose([str(s) for s in splits], split, str(folder)), settings)
+    if (folder / "state.json").is_file() or (folder / "dataset_info.json").is_file():
+        if split is not None:
+            raise BadInput("This folder is one data set without splits", path=folder, given=f"split '{split}'",
+                           do="leave the split out")
+        return _saved(folder, settings)
+    sources = [s for p in sorted(folder.rglob("*")) if _visible(p, folder) and p.is_file()
+               for s in [Source.of(p, p.relative_to(folder).as_posix())] if s.suffix in SUFFIXES]
+    data = [s for s in sources if SUFFIXES[s.suffix] != "plain" and not s.label.endswith(("dataset_info.json", "state.json"))]
+    files = data or sources
+    if not files:
+        seen = sorted(p.name for p in folder.iterdir())[:8]
+        raise BadInput("The folder has no data files", path=folder, given=f"files {', '.join(seen)}" if seen else "an empty folder",
+                       legal=sorted(SUFFIXES), do="give a folder with data files, or a file")
+    by_split: dict[str, list[Source]] = {}
+    for file in files:
+        by_split.setdefault(of_file(file.label) or "", []).append(file)
+    if set(by_split) != {""}:
+        named = {k: v for k, v in by_split.items() if k}
+        files = named[choose(named, split, str(folder))]
+    elif split is not None:
+        raise BadInput("No file of this folder names a split", path=folder, given=f"split '{split}'",
+                       legal=[f.label for f in files[:8]], do="give the file itself")
+    return _joined(folder, files, settings, read_file)
+
+
+def _visible(path: Path, folder: Path) -> bool:
+    return not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+
+
+def _joined(folder: Path, files: list[Source], settings: Settings, read_file: ReadFile) -> Found:
+    found: list[Found] = []
+    for file in files:
+        left = None if settings.limit is None else settings.limit - sum(f.table.num_rows for f in found)
+        if left is not None and left <= 0:
+            break
+        found.append(read_file(file, replace(settings, limit=left), None))
+        if set(found[-1].table.column_names) != set(found[0].table.column_names) and _nothing_shared(found[0], found[-1]):
+            raise BadInput("The files of this folder are different tables", path=folder,
+                           given=f"{files[0].label} has {', '.join(found[0].table.column_names[:6])}; "
+                                 f"{file.label} has {', '.join(found[-1].table.column_names[:6])}",
+                           do="give one of the files")
+    try:
+        table = pa.concat_tables([f.table for f in found], promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise BadInput("The files of this folder have columns of different types", path=folder,
+                       given=str(error).splitlines()[0], do="give one of the files, or make the columns one type") from None
+    sources = pa.chunked_array([c for f in found for c in _chunks(f.sources)], type=pa.string()).combine_chunks()
+    return Found(table, sources, tuple(q for f in found for q in f.quarantined),
+                 tuple(dict.fromkeys(n for f in found for n in f.notes)), found[0].named)
+
+
+def _nothing_shared(one: Found, other: Found) -> bool:
+    """Shards may lack an optional column; tables that share less than half of their columns are different things."""
+    a, b = set(one.table.column_names), set(other.table.column_names)
+    return 2 * len(a & b) < len(a | b) or not one.named
+
+
+def _chunks(array: Any) -> list[pa.Array]:
+    return list(array.chunks) if isinstance(array, pa.ChunkedArray) else [array]
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise BadInput(f"The data set's description cannot be read: {error}", path=path, do="save the data set again") from None
+    if not isinstance(value, dict):
+        raise BadInput("The data set's description is no object", path=path, do="save the data set again")
+    return value
+
+
+def _saved(folder: Path, settings: Settings) -> Found:
+    """A folder written by `Dataset.save_to_disk`, read without the `datasets` package."""
+    if not folder.is_dir():
+        raise BadInput("The split's folder is missing", path=folder, do="save the data set again")
+    state = _json(folder / "state.json") if (folder / "state.json").is_file() else {}
+    listed = [str(f.get("filename")) for f in state.get("_data_files") or [] if isinstance(f, dict)]
+    names = listed or sorted(p.name for p in folder.glob("*.arrow"))
+    gone = [n for n in names if not (folder / n).is_file() or Path(n).name != n]
+    if gone or not names:
+        raise BadInput("The data set's Arrow files are missing", path=folder, given=gone or "no .arrow file", do="save the data set again")
+    features = _json(folder / "dataset_info.json").get("features") if (folder / "dataset_info.json").is_file() else None
+    found = []
+    left = settings.limit
+    for name in names:
+        source = Source.of(folder / name, name)
+        found.append(read_arrow(source, replace(settings, limit=left)))
+        if left is not None:
+            left -= found[-1].table.num_rows
+            if left <= 0:
+                break
+    table = pa.concat_tables([f.table for f in found], promote_options="permissive")
+    if isinstance(features, dict) and not any(f.notes for f in found):
+        table = from_table(table, folder.name, str(folder), features).table
+    sources = pa.concat_arrays([c for f in found for c in _chunks(f.sources)])
+    return Found(table, sources, (), found[0].notes)

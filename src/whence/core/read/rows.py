@@ -1,0 +1,102 @@
+"""What a reader hands back, and the collector that row formats fill: rows, where each came from, and what was quarantined."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from whence.core.errors import BadInput
+from whence.core.pool import Quarantined
+from whence.core.read.columns import Columns
+from whence.core.read.stream import START, Source
+
+#: After this many lines a file that is mostly malformed is given up, so that a wrong format is told at once.
+EARLY = 1000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to read: at most `limit` rows, `strict` (a malformed row is an error), and who is told how many rows were read."""
+
+    limit: int | None = None
+    strict: bool = False
+    progress: Callable[[int], None] | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A table as it was read. `sources` [n] is `file:line`; `named` is false where the columns had no names of their own."""
+
+    table: pa.Table
+    sources: pa.Array
+    quarantined: tuple[Quarantined, ...] = ()
+    notes: tuple[str, ...] = ()
+    named: bool = True
+
+
+class Rows:
+    """Collects the rows of one file."""
+
+    def __init__(self, source: Source, settings: Settings, *, kind: str) -> None:
+        self.source, self.settings, self.kind = source, settings, kind
+        self.columns = Columns()
+        self.quarantined: list[Quarantined] = []
+        self.notes: list[str] = []
+        self._lines = array("q")
+        self._told = 0
+
+    @property
+    def full(self) -> bool:
+        return self.settings.limit is not None and len(self._lines) >= self.settings.limit
+
+    def add(self, line: int, row: Mapping[str, Any]) -> None:
+        self.columns.add(row)
+        self._lines.append(line)
+        if self.settings.progress is not None and len(self._lines) - self._told >= 4096:
+            self.settings.progress(len(self._lines) - self._told)
+            self._told = len(self._lines)
+
+    def reject(self, line: int, reason: str, start: str) -> None:
+        """Quarantine a line. Raises BadInput under `strict`, and when most lines so far are malformed."""
+        if self.settings.strict:
+            raise BadInput(f"A malformed row: {reason}", path=self.source.given, line=line, given=start[:START],
+                           do="repair the line, or load without strict to quarantine it")
+        self.quarantined.append(Quarantined(self.source.label, line, reason, start[:START]))
+        if len(self.quarantined) + len(self._lines) >= EARLY:
+            self._check_share()
+
+    def _check_share(self) -> None:
+        bad, good = len(self.quarantined), len(self._lines)
+        if bad > good:
+            from whence.core.read.sniff import looks_like
+
+            first = self.quarantined[0]
+            raise BadInput(f"{bad:,} of {bad + good:,} lines are not {self.kind}, so this is probably another format",
+                           path=self.source.given, line=first.line, given=f"{first.reason}: {first.start[:80]}",
+                           do=f"it looks like {looks_like(self.source.head(1 << 16))}; give the file the suffix of its format")
+
+    def found(self, *, named: bool = True) -> Found:
+        """Everything collected. Raises BadInput where nothing is usable."""
+        self._check_share()
+        if self.settings.progress is not None and len(self._lines) > self._told:
+            self.settings.progress(len(self._lines) - self._told)
+        table = self.columns.table()
+        return Found(table, file_and_line(self.source.label, pa.array(self._lines, pa.int64())), tuple(self.quarantined),
+                     (*self.notes, *self.columns.notes), named)
+
+
+def file_and_line(label: str, numbers: pa.Array) -> pa.Array:
+    """`label:number` for every number."""
+    return pc.binary_join_element_wise(pa.scalar(label), numbers.cast(pa.string()), ":")
+
+
+def row_numbers(label: str, count: int) -> pa.Array:
+    """`label:1` to `label:count`, for formats that have rows but no lines."""
+    import numpy as np
+
+    return file_and_line(label, pa.array(np.arange(1, count + 1)))

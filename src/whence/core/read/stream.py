@@ -1,0 +1,286 @@
+"""Bytes of a source: opened, unpacked and cut into lines, with every way that can fail said in words."""
+
+from __future__ import annotations
+
+import difflib
+import io
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from whence.core.errors import BadInput, MissingExtra
+
+CHUNK = 1 << 20
+#: A longer line is quarantined: it is nearly always a file without line ends, and it would not fit in memory twice.
+MAX_LINE = 64 << 20
+START = 200
+
+#: First bytes of packed files: what it is called, the codec that unpacks it (None where we do not).
+_PACKED: tuple[tuple[bytes, str, str | None], ...] = (
+    (b"\x1f\x8b", "gzip", "gzip"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "zstd"),
+    (b"BZh", "bzip2", "bz2"),
+    (b"PK\x03\x04", "a zip archive", None),
+    (b"\xfd7zXZ\x00", "an xz file", None),
+)
+_SUFFIX_CODEC = {".gz": "gzip", ".gzip": "gzip", ".zst": "zstd", ".zstd": "zstd", ".bz2": "bz2"}
+_BOMS = ((b"\xff\xfe\x00\x00", "UTF-32"), (b"\x00\x00\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+_BINARY = (
+    (b"\x89PNG", "a PNG image"), (b"\xff\xd8\xff", "a JPEG image"), (b"%PDF", "a PDF"), (b"\x7fELF", "a program"),
+    (b"SQLite format 3", "an SQLite database"), (b"\x80\x04", "a Python pickle"), (b"\x80\x05", "a Python pickle"),
+    (b"\x89HDF", "an HDF5 file"), (b"\x93NUMPY", "a NumPy array"), (b"FEA1", "a Feather V1 file"), (b"ORC", "an ORC file"),
+    (b"Obj\x01", "an Avro file"),
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file or URL. `given` is as the user wrote it and stands in errors; `label` (its last part) stands in rows."""
+
+    given: str
+    label: str
+    path: Path | None = None
+
+    @classmethod
+    def of(cls, given: str | Path, label: str | None = None) -> Source:
+        """Raises BadInput, with the nearest name beside it, when the file is not there."""
+        text = str(given)
+        if "://" in text and not text.startswith("file://"):
+            return cls(text, label or text.rsplit("/", 1)[-1])
+        path = Path(text.removeprefix("file://")).expanduser()
+        try:
+            there = path.exists()
+        except (OSError, ValueError) as error:  # a name too long, or with a NUL
+            raise BadInput("This is not a path", given=text[:200], do=f"look at the path ({error})") from None
+        if not there:
+            raise _missing(path, text)
+        return cls(text, label or path.name, path)
+
+    @property
+    def suffix(self) -> str:
+        """The suffix that says the format, in lower case, without the one that says how it is packed."""
+        parts = Path(self.label).suffixes
+        while parts and parts[-1].lower() in _SUFFIX_CODEC:
+            parts.pop()
+        return parts[-1].lower() if parts else ""
+
+    def raw(self) -> AbstractContextManager[IO[bytes]]:
+        """The bytes as they lie there."""
+        if self.path is None:
+            return _remote(self.given)
+        if not self.path.is_file():
+            raise BadInput("This is not a file", path=self.given, do="give a file, or a folder of data files")
+        try:
+            return open(self.path, "rb")
+        except OSError as error:
+            raise BadInput(f"The file cannot be read: {error.strerror or error}", path=self.given,
+                           do="look at its permissions") from None
+
+    def head(self, size: int) -> bytes:
+        """The first `size` bytes, unpacked."""
+        with self.raw() as file:
+            return _read(self, _unpacked(self, file), size)
+
+
+def _missing(path: Path, given: str) -> BadInput:
+    folder = path.parent
+    try:
+        names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
+    if not folder.is_dir():
+        return BadInput("There is no such folder", path=str(folder), given=given, do="look at the path")
+    return BadInput("There is no such file", path=given, legal=None if not names else f"{len(names)} other names in that folder",
+                    do=f"did you mean '{near[0]}'?" if near else "look at the path; a built-in data set is called stdlib:docstrings")
+
+
+def _remote(url: str) -> AbstractContextManager[IO[bytes]]:
+    scheme = url.split("://", 1)[0]
+    try:
+        import fsspec
+    except ImportError:
+        raise MissingExtra("fsspec", "hf", f"reading {scheme}://") from None
+    try:
+        opened = fsspec.open(url, "rb").open()
+    except ImportError as error:
+        raise MissingExtra(f"fsspec for {scheme}://", "hf", str(error)) from None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"The address cannot be read: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
+                       given=url, do="look at the address, the network and your credentials") from None
+    return opened  # type: ignore[no-any-return]
+
+
+def _unpacked(source: Source, file: IO[bytes]) -> Any:
+    """A readable of unpacked bytes. What the file is decides; a suffix that says otherwise is an error."""
+    try:
+        head = file.read(8)
+        file.seek(0)
+    except OSError as error:
+        raise BadInput(f"The file cannot be read: {error.strerror or error}", path=source.given) from None
+    for magic, name, codec in _PACKED:
+        if head.startswith(magic):
+            if codec is None:
+                raise BadInput(f"This is {name}", path=source.given, legal="plain files, .gz, .zst, .bz2", do="unpack it first")
+            if not pa.Codec.is_available(codec):
+                raise BadInput(f"This build of pyarrow cannot unpack {name}", path=source.given, do="unpack the file first")
+            return pa.CompressedInputStream(pa.PythonFile(file, mode="r"), codec)
+    promised = _SUFFIX_CODEC.get(Path(source.label).suffix.lower())
+    if promised is not None and head:
+        raise BadInput(f"The name says {promised}, the content is not", path=source.given, given=f"a file that starts {head!r}",
+                       do="rename the file without that suffix, or fetch it again")
+    return file
+
+
+def _read(source: Source, stream: Any, size: int) -> bytes:
+    """Up to `size` bytes. A packed file that ends early or is damaged raises BadInput."""
+    out = []
+    left = size
+    while left > 0:
+        try:
+            got = stream.read(min(left, CHUNK))
+        except (OSError, EOFError, ValueError) as error:
+            text = str(error)
+            cut = "runcated" in text or isinstance(error, EOFError)
+            raise BadInput("The packed file ends too early" if cut else f"The file cannot be unpacked or read: {text}",
+                           path=source.given, do="fetch or write it again; a copy may have been interrupted") from None
+        if not got:
+            break
+        out.append(bytes(got))
+        left -= len(got)
+    return b"".join(out)
+
+
+def check_text(source: Source, head: bytes) -> None:
+    """Raises BadInput when the first bytes are those of another encoding, or no text at all."""
+    for bom, name in _BOMS:
+        if head.startswith(bom):
+            raise BadInput(f"The file is {name}", path=source.given, legal="UTF-8", do=f"save it as UTF-8: iconv -f {name} -t UTF-8")
+    for magic, name in _BINARY:
+        if head.startswith(magic):
+            raise BadInput(f"This is {name}, not data that can be read", path=source.given,
+                           legal="JSONL, JSON, CSV, TSV, text, Parquet, Arrow", do="export it to one of these")
+    nul = head.find(b"\x00")
+    if nul >= 0:
+        even, odd = head[0:2000:2].count(0), head[1:2000:2].count(0)
+        wide = min(len(head), 2000) // 2
+        if wide >= 4 and max(even, odd) > 0.6 * wide and min(even, odd) < 0.2 * wide:
+            raise BadInput("The file looks like UTF-16 without a mark", path=source.given, legal="UTF-8",
+                           do=f"save it as UTF-8: iconv -f UTF-16{'BE' if even > odd else 'LE'} -t UTF-8")
+        raise BadInput(f"The file is binary: a zero byte at offset {nul}", path=source.given,
+                       legal="JSONL, JSON, CSV, TSV, text, Parquet, Arrow", do="export it to one of these")
+
+
+def encoding_error(source: Source, line: int | None, offset: int, data: bytes, error: UnicodeDecodeError) -> BadInput:
+    """Bytes that are not UTF-8, with line and byte offset, and the encoding it probably is."""
+    bad = data[error.start]
+    latin = "windows-1252" if any(0x80 <= b < 0xA0 for b in data) else "latin-1"
+    return BadInput(f"The text is not UTF-8: byte 0x{bad:02x} at offset {offset + error.start}", path=source.given, line=line,
+                    given=repr(data[max(0, error.start - 20) : error.start + 20])[2:-1],
+                    do=f"if it is {latin}, save it as UTF-8: iconv -f {latin} -t UTF-8; otherwise repair this line")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line without its line end. `text` is None where the line was too long to read; then `start` is how it begins."""
+
+    number: int
+    text: str | None
+    start: str = ""
+
+
+def lines(source: Source, *, max_line: int = MAX_LINE) -> Iterator[Line]:
+    """Every line of a text file as UTF-8, numbered from 1. A byte-order mark is taken off; `\\r` before the end stays.
+
+    Memory is bounded by `max_line`. Raises BadInput for binary files and for bytes that are not UTF-8.
+    """
+    with source.raw() as file:
+        stream = _unpacked(source, file)
+        first = _read(source, stream, CHUNK)
+        check_text(source, first[: 1 << 16])
+        offset = 0
+        if first.startswith(b"\xef\xbb\xbf"):
+            first, offset = first[3:], 3
+        # files of the old Macintosh end their lines with a bare \r
+        end = b"\r" if b"\n" not in first and b"\r" in first else b"\n"
+        pending: list[bytes] = []  # pieces of a line that is not over yet
+        held = 0
+        too_long: bytes | None = None
+        number = 0
+        chunk = first
+        while chunk:
+            at = 0
+            while (cut := chunk.find(end, at)) >= 0:
+                number += 1
+                if too_long is not None:
+                    yield Line(number, None, too_long.decode("utf-8", "replace"))
+                    offset += held + cut - at + 1
+                else:
+                    pending.append(chunk[at:cut])
+                    data = b"".join(pending) if len(pending) > 1 else pending[0]
+                    if len(data) > max_line:
+                        yield Line(number, None, data[:START].decode("utf-8", "replace"))
+                    else:
+                        yield Line(number, _decoded(source, number, offset, data))
+                    offset += len(data) + 1
+                pending, held, too_long = [], 0, None
+                at = cut + 1
+            rest = chunk[at:]
+            held += len(rest)
+            if too_long is None:
+                pending.append(rest)
+                if held > max_line:
+                    too_long, pending = b"".join(pending)[:START], []
+            chunk = _read(source, stream, CHUNK)
+        number += 1
+        if too_long is not None:
+            yield Line(number, None, too_long.decode("utf-8", "replace"))
+        elif held:
+            yield Line(number, _decoded(source, number, offset, b"".join(pending)))
+
+
+def _decoded(source: Source, number: int, offset: int, data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise encoding_error(source, number, offset, data, error) from None
+
+
+def whole(source: Source) -> bytes:
+    """The whole file, unpacked, as UTF-8 bytes without a byte-order mark. For formats that cannot be read in pieces."""
+    out = io.BytesIO()
+    with source.raw() as file:
+        stream = _unpacked(source, file)
+        while got := _read(source, stream, 8 * CHUNK):
+            out.write(got)
+    data = out.getvalue()
+    check_text(source, data[: 1 << 16])
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise encoding_error(source, data.count(b"\n", 0, error.start) + 1, 0, data, error) from None
+    return data
+
+
+def unpacked_buffer(source: Source) -> Any:
+    """The whole unpacked file as an Arrow reader with random access; a plain local file is memory-mapped."""
+    head = source.head(8)
+    if source.path is not None and not _is_packed(source):
+        return pa.memory_map(str(source.path)) if head else pa.BufferReader(b"")
+    out = io.BytesIO()
+    with source.raw() as file:
+        stream = _unpacked(source, file)
+        while got := _read(source, stream, 8 * CHUNK):
+            out.write(got)
+    return pa.BufferReader(out.getvalue())
+
+
+def _is_packed(source: Source) -> bool:
+    with source.raw() as file:
+        head = file.read(8)
+    return any(head.startswith(magic) for magic, _, _ in _PACKED)
