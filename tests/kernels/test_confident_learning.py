@@ -66,9 +66,7 @@ def test_same_scores_as_cleanlab(cleanlab):
         rank = cleanlab.rank
         close = {"rtol": 1e-12, "atol": 1e-12}
         np.testing.assert_allclose(cl.self_confidence(labels, p), rank.get_self_confidence_for_each_label(labels, p), **close)
-        np.testing.assert_allclose(
-            cl.normalized_margin(labels, p), rank.get_normalized_margin_for_each_label(labels, p), **close
-        )
+        np.testing.assert_allclose(cl.normalized_margin(labels, p), rank.get_normalized_margin_for_each_label(labels, p), **close)
         np.testing.assert_allclose(
             cl.confidence_weighted_entropy(labels, p),
             rank.get_confidence_weighted_entropy_for_each_label(labels, p),

@@ -195,3 +195,20 @@ def test_refuses(arguments, message):
         facility_location(np.full((3, 2), np.nan), 1)
     with pytest.raises(ValueError, match=">= 0"):
         facility_location_precomputed(-np.ones((3, 3)), 1)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_row_order_and_threads_do_not_matter(metric):
+    threads = pytest.importorskip("threadpoolctl", reason="threadpoolctl is not installed")
+    x = clustered(np.random.default_rng(8), 900, 40).astype(np.float32)
+    shuffle = np.random.default_rng(9).permutation(len(x))
+    order, gains = facility_location(x, 50, metric=metric)
+    moved, moved_gains = facility_location(x[shuffle], 50, metric=metric)
+    np.testing.assert_allclose(moved_gains, gains, rtol=1e-9)
+    if metric == "euclidean":  # elsewhere lone pairs tie on paper, and ties go by row number
+        np.testing.assert_array_equal(shuffle[moved], order)
+    for count in (1, 2):
+        with threads.threadpool_limits(count):
+            again = facility_location(x, 50, metric=metric)
+        np.testing.assert_array_equal(again[0], order)
+        np.testing.assert_array_equal(again[1], gains)

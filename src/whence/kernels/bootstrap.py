@@ -138,9 +138,9 @@ def _count_interval(
     replicates = np.empty(draws)
     for r in range(draws):
         weights = rng.multinomial(n, sizes / n)
+        tables = [np.bincount(row, weights=weights, minlength=c * c).reshape(c, c) for row in outcomes]
         picked = rng.integers(seeds, size=seeds)
-        table_of = {int(s): np.bincount(outcomes[s], weights=weights, minlength=c * c).reshape(c, c) for s in set(picked.tolist())}
-        replicates[r] = float(np.mean([statistic(table_of[int(s)]) for s in picked]))
+        replicates[r] = float(statistic(np.stack(tables))[picked].mean())
     return interval_of(replicates, estimate, level)
 
 

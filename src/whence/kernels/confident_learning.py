@@ -81,7 +81,7 @@ def thresholds(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floats:
     sums, counts = np.zeros(p.shape[1]), np.zeros(p.shape[1], np.int64)
     _self_confidence_sums(y, p, sums, counts)
     means = np.divide(sums, counts, out=np.full(p.shape[1], _ABSENT_THRESHOLD), where=counts > 0)
-    return np.maximum(means, _LOWEST_THRESHOLD)
+    return np.asarray(np.maximum(means, _LOWEST_THRESHOLD))
 
 
 def _confident_counts(y: Indices, p: npt.NDArray[Any], limits: Floats | None) -> tuple[Indices, Indices, npt.NDArray[np.bool_]]:
@@ -97,7 +97,7 @@ def _rounded(row: Floats) -> Indices:
     """Round to whole numbers with the row's (rounded) total kept: the entries nearest to the next number move."""
     whole = np.round(row)
     target = np.round(row.sum())
-    while (missing := int(round(target - whole.sum()))) != 0:
+    while (missing := round(float(target - whole.sum()))) != 0:
         sign = 1 if missing > 0 else -1
         # equal remainders: up goes to the last class, down to the first, as cleanlab does where its sort is stable
         order = np.argsort(row - whole, kind="stable")[::-sign][: min(abs(missing), row.size)]
@@ -130,7 +130,7 @@ def confident_joint(labels: npt.ArrayLike, probabilities: npt.ArrayLike, *, cali
 def noise_matrix(joint: npt.NDArray[Any]) -> Floats:
     """P(given label | true label) from a joint (given, true): columns sum to 1; an empty column is all 0."""
     totals = joint.sum(axis=0)
-    return np.divide(joint, totals[None, :], out=np.zeros(joint.shape), where=totals[None, :] > 0)
+    return np.asarray(np.divide(joint, totals[None, :], out=np.zeros(joint.shape), where=totals[None, :] > 0))
 
 
 def inverse_noise_matrix(joint: npt.NDArray[Any]) -> Floats:
@@ -211,7 +211,7 @@ def label_issues(
     starts = np.concatenate(([0], np.cumsum(sizes)))
     rows = np.empty(y.size, np.int64)
     _rows_by_class(y, starts, rows)
-    flags = np.zeros(y.size, np.bool_)
+    flags: npt.NDArray[np.bool_] = np.zeros(y.size, np.bool_)
     buffer = np.empty(int(sizes.max()), p.dtype)
     for given in range(k):
         # a class of one row is left alone even with min_per_class 0, as in cleanlab
@@ -232,7 +232,7 @@ def confident_disagreement(labels: npt.ArrayLike, probabilities: npt.ArrayLike) 
     """Flags (n,) of the rows counted off the diagonal of the confident joint and not predicted as labelled."""
     y, p = checked(labels, probabilities)
     _, guess, doubtful = _confident_counts(y, p, None)
-    return (guess >= 0) & (guess != y) & doubtful
+    return np.asarray((guess >= 0) & (guess != y) & doubtful, dtype=np.bool_)
 
 
 def adjusted_probabilities(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> Floats:

@@ -29,7 +29,7 @@ _BLOCK_ROWS: Final = 256
 
 
 @numba.njit(cache=True, fastmath={"reassoc", "contract", "arcp", "nsz", "nnan"})  # type: ignore[untyped-decorator]
-def _similarity(x: Any, scale: Any, i: int, j: int, metric: int) -> float:
+def _similarity(x: Any, scale: Any, i: int, j: int, metric: int) -> Any:
     total = 0.0
     if metric == _EUCLIDEAN:
         for t in range(x.shape[1]):
@@ -51,9 +51,7 @@ def _similarities_to(x: Any, scale: Any, j: int, metric: int, out: Any) -> None:
 
 
 @numba.njit(cache=True, fastmath={"reassoc", "contract", "arcp", "nsz", "nnan"})  # type: ignore[untyped-decorator]
-def _store_block(
-    dots: Any, first: int, offset: Any, floor: Any, inverse_step: Any, metric: int, slack: float, out: Any
-) -> None:
+def _store_block(dots: Any, first: int, offset: Any, floor: Any, inverse_step: Any, metric: int, slack: float, out: Any) -> None:
     """Write one block row of codes and its mirror; ``out[i, j]`` bounds the lift candidate j gives target i."""
     rows, columns = dots.shape
     factor = np.float32(2.0) if metric == _EUCLIDEAN else np.float32(1.0)
@@ -161,8 +159,7 @@ def _sift(heap: Any, size: int, value: Any, at: int) -> None:
             break
         right = child + 1
         if right < size and (
-            value[heap[right]] > value[heap[child]]
-            or (value[heap[right]] == value[heap[child]] and heap[right] < heap[child])
+            value[heap[right]] > value[heap[child]] or (value[heap[right]] == value[heap[child]] and heap[right] < heap[child])
         ):
             child = right
         other = heap[child]
@@ -194,7 +191,7 @@ def _checked(x: npt.NDArray[Any], k: int, metric: str, weights: npt.ArrayLike | 
 
 def _unit_scale(x: npt.NDArray[Any]) -> Floats:
     norms = np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))
-    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+    return np.asarray(np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0))
 
 
 def _single_row_sums(x: npt.NDArray[Any], scale: Floats, metric: int, weights: Floats) -> Floats:
@@ -226,9 +223,7 @@ def _single_row_sums(x: npt.NDArray[Any], scale: Floats, metric: int, weights: F
     return sums
 
 
-def _lift_codes(
-    x: npt.NDArray[Any], scale: Floats, metric: int, best: Floats
-) -> tuple[npt.NDArray[np.uint16], Floats, float]:
+def _lift_codes(x: npt.NDArray[Any], scale: Floats, metric: int, best: Floats) -> tuple[npt.NDArray[np.uint16], Floats, float]:
     """Codes of all lifts over ``best`` (n, n), the value of one code unit per target (n,), and the largest distance."""
     n, d = x.shape
     rounding = 2.0**-24 * (d + 8)  # bound on a float32 dot product of length d, relative to the product of norms
@@ -409,7 +404,7 @@ def proportional_budgets(classes: npt.NDArray[np.integer[Any]], k: int) -> Indic
             budgets[int(np.argmax(np.where(budgets < counts, gap, -np.inf)))] += 1
         else:
             budgets[int(np.argmin(np.where(budgets > floor, gap, np.inf)))] -= 1
-    return budgets
+    return np.asarray(budgets)
 
 
 def facility_location_by_class(
@@ -456,4 +451,4 @@ def assign_to_medoids(
         _similarities_to(x, scale, int(j), kind_of_metric, column)
         better = column > best
         owner[better], best[better] = position, column[better]
-    return owner, np.bincount(owner, weights=w, minlength=len(chosen))
+    return owner, np.bincount(owner, weights=w, minlength=len(chosen)).astype(np.float64)

@@ -64,9 +64,9 @@ class _Divergence:
     def value(self) -> float:
         n, d = self.target.shape
         if self.estimate == "kth":
-            return d * (float(np.log(self.near[:, -1]).mean()) - self.inside) + float(np.log(self.size / (n - 1)))
+            return float(d * (np.log(self.near[:, -1]).mean() - self.inside) + np.log(self.size / (n - 1)))
         spread = self.log_sum / (n * self.size) - self.inside
-        return d * spread + float(np.log(self.k * self.size / (n - 1))) - self.log_ranks / self.size
+        return float(d * spread + np.log(self.k * self.size / (n - 1)) - self.log_ranks / self.size)
 
     def add(self, point: Floats) -> None:
         to_point = _distances(self.target, point[None, :])[:, 0]
@@ -140,8 +140,8 @@ def gio(
     def begin() -> Floats:
         if start == "jump":
             assert rng is not None
-            return aims[int(rng.integers(aims.shape[0]))].copy()
-        return aims.mean(axis=0)
+            return np.array(aims[int(rng.integers(aims.shape[0]))])
+        return np.asarray(aims.mean(axis=0))
 
     point = begin()
     length = float(np.linalg.norm(divergence.gradient(point)))

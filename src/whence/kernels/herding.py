@@ -48,7 +48,7 @@ def herding(
     """Choose ``k`` rows of ``x`` (n, d) so that their mean stays close to ``target`` (d,), by default the mean of x.
 
     At step t with s the sum of the t rows chosen, ``herding`` takes the row with the largest product with
-    ``target - s / (t + 1)`` (kernel herding with the linear kernel on centred rows); ``nearest_mean`` takes the row
+    ``target - s / (t + 1)`` (kernel herding with the linear kernel); ``nearest_mean`` takes the row
     that brings the mean of the t + 1 rows nearest to the target. ``replace`` lets a row be taken again. Ties: the
     lowest row number. Returns row numbers and the distance of the running mean to the target after each, both (k,).
     """
@@ -65,9 +65,9 @@ def herding(
     if k < 1 or (k > n and not replace):
         raise ValueError(f"k is {k}; legal: 1 to the number of rows, {n} (more only with replace)")
     middle = np.mean(rows, axis=0, dtype=np.float64)
-    aim = np.zeros(d) if target is None else np.asarray(target, dtype=np.float64) - middle
+    aim = middle if target is None else np.asarray(target, dtype=np.float64)
     if aim.shape != (d,) or not np.isfinite(aim).all():
-        raise ValueError(f"target must be {d} finite numbers")
+        raise ValueError(f"target must be {d} finite numbers, got shape {aim.shape}")
     low = np.empty((n, d), np.float32)
     squares = np.empty(n)
     for b in range(0, n, 2048):
@@ -80,18 +80,18 @@ def herding(
     order, distances = np.empty(k, np.int64), np.empty(k)
     for t in range(k):
         if objective == "herding":
-            # with t = 0 the sum is empty and the first row is the one furthest along the target's direction
             direction = aim - total / (t + 1)
             penalty = np.zeros(n)
         else:
-            # |aim - (total + x) / (t + 1)|^2 is least where x . (2 ((t + 1) aim - total)) - |x|^2 is largest
-            direction = 2.0 * ((t + 1) * aim - total)
+            # with everything centred, |aim - (total + x) / (t + 1)|^2 is least where
+            # x . (2 ((t + 1) aim - total)) - |x|^2 is largest
+            direction = 2.0 * ((t + 1) * (aim - middle) - (total - t * middle))
             penalty = squares
         rough = low @ direction.astype(np.float32) - penalty
         margin = rounding * (longest * float(np.linalg.norm(direction)) + 1e-300)
         j = int(_best(rows, middle, direction, penalty, free, rough, margin))
         order[t] = j
-        total += rows[j] - middle
+        total += rows[j]
         distances[t] = float(np.linalg.norm(total / (t + 1) - aim))
         free[j] = replace
     return order, distances

@@ -90,9 +90,7 @@ def assign(x: npt.ArrayLike, centers: npt.ArrayLike) -> tuple[Indices, Floats]:
     return owner, nearest
 
 
-def plus_plus(
-    x: npt.ArrayLike, k: int, rng: np.random.Generator, *, weights: npt.ArrayLike | None = None
-) -> Indices:
+def plus_plus(x: npt.ArrayLike, k: int, rng: np.random.Generator, *, weights: npt.ArrayLike | None = None) -> Indices:
     """Row numbers (k,) of k-means++ starts: each drawn with probability proportional to its squared distance to those
     before it (times its weight). When every row is at distance 0, the lowest rows not taken yet follow."""
     rows = _rows(x, False)
@@ -161,9 +159,7 @@ def kmeans(
     return centers, owner, nearest
 
 
-def prototype_distances(
-    x: npt.ArrayLike, k: int, rng: np.random.Generator, *, spherical: bool = True
-) -> Floats:
+def prototype_distances(x: npt.ArrayLike, k: int, rng: np.random.Generator, *, spherical: bool = True) -> Floats:
     """Distance of each row to the nearest of ``k`` centroids, (n,). High: unlike the prototypes, hard.
 
     Sorscher et al. keep hard rows when data are many and easy ones when they are few. Spherical: 1 - cos, else Euclidean.

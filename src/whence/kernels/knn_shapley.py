@@ -80,4 +80,4 @@ def knn_shapley(
     for i in range(tests.shape[0]):
         _distances(tests[i], test_scale[i], rows, scale, distances)
         _recursion(np.argsort(distances, kind="stable"), (y == t[i]).astype(np.float64), k, values)
-    return values / tests.shape[0]
+    return np.asarray(values / tests.shape[0])

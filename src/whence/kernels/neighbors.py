@@ -140,8 +140,14 @@ def nearest(
         margin = 2.0 * rounding * (query_squares + squares.max())
     else:
         base_scale, query_scale = _inverse_norms(b), _inverse_norms(q)
-        base32 = b * base_scale.astype(np.float32)[:, None] if b.dtype == np.float32 else (b * base_scale[:, None]).astype(np.float32)
-        query32 = q * query_scale.astype(np.float32)[:, None] if q.dtype == np.float32 else (q * query_scale[:, None]).astype(np.float32)
+        base32 = (
+            b * base_scale.astype(np.float32)[:, None] if b.dtype == np.float32 else (b * base_scale[:, None]).astype(np.float32)
+        )
+        query32 = (
+            q * query_scale.astype(np.float32)[:, None]
+            if q.dtype == np.float32
+            else (q * query_scale[:, None]).astype(np.float32)
+        )
         query_squares = np.zeros(q.shape[0])
         offset, factor = np.zeros(n, np.float32), 1.0
         margin = np.full(q.shape[0], rounding)
@@ -169,7 +175,7 @@ def nearest(
 
 def _inverse_norms(x: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     norms = np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))
-    return np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+    return np.asarray(np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0))
 
 
 def label_agreement(
