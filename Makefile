@@ -21,8 +21,7 @@ help:  ## this list
 
 run: $(TEXT)  ## set up, study the documentation strings of this Python, write a report
 	@echo "[2/2] Studying stdlib:docstrings with planted label flips, duplicates and leaks (about 3 minutes on two cores)"
-	@if [ -d "$(RUN)" ]; then how=--resume; else how=; fi; \
-	$(BIN)/whence study stdlib:docstrings --plant label-flips=0.05,duplicates=0.02,leaks=20 -o "$(RUN)" $$how
+	@$(BIN)/whence study stdlib:docstrings --plant label-flips=0.05,duplicates=0.02,leaks=20 -o "$(RUN)"
 	@echo "Report: $(RUN)/report.html    open it: $(BIN)/whence show $(RUN)"
 
 test: $(DEV)  ## set up, then every check: lint, types, generated files, laws, oracles, journeys

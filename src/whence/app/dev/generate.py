@@ -129,10 +129,11 @@ def _notes(cls: type) -> str:
 def _usage(entry: Entry) -> str:
     name, cls = entry.name, entry.cls.__name__
     command = {
-        "curate": f"whence curate TRAIN --method {name} -o RUN",
-        "score": f"whence score TRAIN --method {name}",
-        "select": f"whence select TRAIN --method {name} --budget 500",
-    }.get(entry.verb)
+        "curate/dedup": f"whence curate DATA --dedup {name} -o RUN",
+        "curate/filter": f"whence curate DATA --filters {name} -o RUN",
+        "score": f"whence score DATA --method {name}",
+        "select": f"whence select DATA --method {name} --budget 500",
+    }.get(entry.family if entry.verb == "curate" else entry.verb)
     shown = f"```sh\n{command}\n```\n\n" if command else ""
     return f"{shown}```python\nfrom whence.{entry.verb} import {cls}\n\nmethod = {cls}()\n```\n"
 

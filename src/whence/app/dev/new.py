@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from whence.app.dev.place import checkout
 from whence.core.errors import BadInput
 
 _METHOD = '''"""{line}
@@ -100,6 +101,11 @@ _KINDS = {
         return Links.between(queries, pool, head, tail, values[tail], kind="attributed", route="weights", high="HIGH",
                              unit="UNIT", step=step_of(self, inputs=(pool.fingerprint, queries.fingerprint)))'''),
 }
+
+
+def new(wanted: str) -> list[Path]:
+    """Write the two files of a new method into this checkout; returns what was written. Raises BadInput."""
+    return write(checkout(), wanted)
 
 
 def plan(wanted: str) -> dict[str, str]:
