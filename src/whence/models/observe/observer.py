@@ -13,6 +13,7 @@ from whence.core.errors import BadInput, NotCapable
 from whence.core.pool import Pool
 
 if TYPE_CHECKING:
+    from whence.kernels.influence import Curvature
     from whence.models.capabilities import Embeds
     from whence.models.observe.class_probs import ClassProbs
     from whence.models.observe.dynamics import Dynamics
@@ -86,6 +87,13 @@ class Observer:
         from whence.models.observe.head import head
 
         made: Head = self.remember(("head", pool.fingerprint), lambda: head(pool, self))
+        return made
+
+    def curvature(self, pool: Pool) -> Curvature:
+        """Inverse curvature of the pool's head, for influence."""
+        from whence.models.observe.curvature import curvature
+
+        made: Curvature = self.remember(("curvature", pool.fingerprint), lambda: curvature(pool, self))
         return made
 
     def labelled(self, pool: Pool, why: str) -> NDArray[np.int32]:

@@ -1,0 +1,46 @@
+"""Greedy k-centre cover: always the example farthest from everything chosen so far.
+
+Sener and Savarese 2018, "Active Learning for Convolutional Neural Networks: A Core-Set Approach" (arXiv:1708.00489). We
+give the greedy 2-approximation; the paper's mixed-integer refinement that tolerates outliers is the parameter
+`outliers`, which skips the farthest share of examples at each choice. The paper covers with the features of the current
+model; we cover with the encoder's.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from whence.core.card import Card, Paper
+from whence.core.context import Context
+from whence.core.decision import Selection
+from whence.core.method import method, param, step_of
+from whence.core.pool import Pool
+from whence.models.observe import Observer
+from whence.select.budget import checked
+
+
+@method
+class KCenter:
+    """Examples whose largest distance to any other example is as small as greedy choice makes it."""
+
+    card: ClassVar[Card] = Card(
+        line="Cover all examples: always take the one farthest from what is chosen.",
+        papers=(Paper("Active Learning for Convolutional Neural Networks: A Core-Set Approach", "Sener and Savarese", 2018,
+                      "arXiv:1708.00489"),),
+        needs=("text", "embeddings"),
+        cost="one distance per example and choice",
+    )
+    nested: ClassVar[bool] = True
+    random: ClassVar[bool] = False
+
+    outliers: float = param(0.0, "share of the farthest examples that is skipped at each choice", ge=0, lt=1)
+
+    def __call__(
+        self, pool: Pool, observer: Observer, ctx: Context, *, budget: int, reference: Pool | None = None
+    ) -> Selection:
+        from whence.kernels.kcenter import kcenter
+
+        k = checked(budget, pool)
+        rows = kcenter(observer.embeddings(pool), k, outlier_share=self.outliers)[0] if k else []
+        return Selection.of(pool, rows, step=step_of(self, inputs=(pool.fingerprint, observer.fingerprint)),
+                            reason="covered by a chosen example")

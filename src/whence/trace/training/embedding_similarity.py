@@ -1,0 +1,42 @@
+"""Nearest neighbours: cosine of embeddings, signed by whether the labels agree.
+
+The baseline that an attribution has to beat. A neighbour with the question's label counts as helping and one with another
+label as hurting; with `signed=False` the plain cosine is given.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from whence.core.card import Card
+from whence.core.context import Context
+from whence.core.evidence import Links
+from whence.core.method import method, param, step_of
+from whence.core.pool import Pool
+from whence.models.observe import Observer
+from whence.trace.training._links import inputs_of, linked
+
+
+@method
+class EmbeddingSimilarity:
+    """Cosine between a question and each training example, by default negative where their labels differ."""
+
+    card: ClassVar[Card] = Card(
+        line="Cosine of embeddings, negative where the labels differ: what looking for similar rows gives.",
+        needs=("text", "embeddings"),
+        cost="one matrix product",
+        status="baseline",
+    )
+
+    signed: bool = param(False, "count a neighbour with another label as negative")
+
+    def __call__(self, pool: Pool, queries: Pool, observer: Observer, ctx: Context, *, top: int | None = 20) -> Links:
+        cosine = (observer.embeddings(pool) @ observer.embeddings(queries).T).astype(np.float64)
+        if self.signed:
+            names = pool.labels.names
+            same = observer.codes(pool, names)[:, None] == observer.codes(queries, names)[None, :]
+            cosine *= np.where(same, 1.0, -1.0)
+        return linked(pool, queries, cosine, top=top, step=step_of(self, inputs=inputs_of(pool, queries, observer)), kind="near",
+                      route="text", high="more alike" + (" and of the same label" if self.signed else ""), unit="cosine")
