@@ -409,10 +409,10 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
             plan.append((used, row[used].astype(dtype)))
     elif subsets is not None:
         for subset in subsets:
-            index, count = np.unique(np.asarray(subset, dtype=np.int64), return_counts=True)
-            if len(index) and (index[0] < 0 or index[-1] >= n):
-                raise ValueError(f"a subset holds row {index[0] if index[0] < 0 else index[-1]} of {n} rows")
-            plan.append((index, count.astype(dtype)))
+            held, count = np.unique(np.asarray(subset, dtype=np.int64), return_counts=True)
+            if len(held) and (held[0] < 0 or held[-1] >= n):
+                raise ValueError(f"a subset holds row {held[0] if held[0] < 0 else held[-1]} of {n} rows")
+            plan.append((held, count.astype(dtype)))
     else:
         every: Ints = np.arange(n)
         plan.append((every, np.ones(n, dtype)))
