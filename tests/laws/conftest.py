@@ -14,7 +14,7 @@ import shutil
 import statistics
 import string
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,15 +37,21 @@ def _docstrings(taken: set[str], label: str, *owners: Any) -> list[dict[str, str
     for owner in owners:
         for name in sorted(n for n in dir(owner) if not n.startswith("_")):
             text = inspect.getdoc(getattr(owner, name, None)) or ""
-            if len(text.split()) >= 6 and text[:600].casefold() not in taken:
-                taken.add(text[:600].casefold())
+            # texts that differ in single letters alone have equal TF-IDF vectors: a tie, and ties go to the earlier row
+            words = " ".join(re.findall(r"\w\w+", text[:600].casefold()))
+            if len(words.split()) >= 5 and words not in taken:
+                taken.add(words)
                 texts.append(text[:600])
-    return [{"text": text, "label": label} for text in texts]
+    return [{"text": text, "label": label, "pair": text.partition("\n")[0]} for text in texts]
 
 
 def rows_of(pool: Pool, rows: Any) -> Pool:
     """These rows of a pool, in this order, with the ids they had."""
     return Pool(pool.table.take(pa.array(np.asarray(rows, dtype=np.int64))), pool.roles, pool.lineage, pool.name)
+
+
+def _with_roles(pool: Pool, more: dict[str, str]) -> Pool:
+    return Pool(pool.table, {**pool.roles, **more}, pool.lineage, pool.name) if more else pool
 
 
 @dataclass(frozen=True)
@@ -64,10 +70,16 @@ class Bench:
         return rows_of(self.pool, np.random.default_rng(7).permutation(len(self.pool)))
 
     def unlabelled(self) -> Pool:
-        return Pool(self.pool.table, {"text": "text"}, self.pool.lineage, self.pool.name)
+        roles = {role: column for role, column in self.pool.roles.items() if role != "label"}
+        return Pool(self.pool.table, roles, self.pool.lineage, self.pool.name)
 
     def rows(self, rows: Any) -> Pool:
         return rows_of(self.pool, rows)
+
+    def suited(self, entry: Entry) -> Bench:
+        """This bench with the roles that a method needs beside text and label."""
+        more = {role: role for role in ("pair",) if role in entry.card.needs}
+        return replace(self, **{n: _with_roles(getattr(self, n), more) for n in ("pool", "reference", "queries")})
 
     def labels_needed(self, entry: Entry) -> bool:
         return bool(LABELLED & set(entry.card.needs))
@@ -76,8 +88,15 @@ class Bench:
         return self.reference if "reference" in entry.card.needs else None
 
 
+@pytest.fixture
+def bench(request: pytest.FixtureRequest, one_bench: Bench) -> Bench:
+    """The bench, suited to the method that the test is about."""
+    entry = getattr(request.node, "callspec", None) and request.node.callspec.params.get("entry")
+    return one_bench.suited(entry) if entry is not None else one_bench
+
+
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def one_bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     models = pytest.importorskip("whence.models", reason="models are not built yet")
     observe = pytest.importorskip("whence.models.observe")
     taken: set[str] = set()

@@ -28,9 +28,9 @@ filters = pytest.mark.parametrize("entry", [pytest.param(e, id=e.id) for e in FI
 
 
 @pytest.fixture(scope="module")
-def copies(bench: Any) -> Pool:
+def copies(one_bench: Any) -> Pool:
     """The laws' pool with eight texts repeated as they are, so that there is something to find."""
-    rows = [{"text": t, "label": label} for t, label in zip(bench.pool.texts, bench.pool.column("label"), strict=True)]
+    rows = [{"text": t, "label": label} for t, label in zip(one_bench.pool.texts, one_bench.pool.column("label"), strict=True)]
     return Pool.from_rows([*rows, *rows[10:18]], roles={"text": "text", "label": "label"}, name="copies")
 
 

@@ -41,8 +41,8 @@ def test_the_whole_pool_is_a_budget(entry: Entry, bench: Any) -> None:
 
 
 @every
-@pytest.mark.parametrize("budget", [-1, 0, 10_000])
-def test_an_impossible_budget_is_refused(entry: Entry, bench: Any, budget: int) -> None:
+@pytest.mark.parametrize("budget", [-1, 10_000, 1.5])
+def test_an_impossible_budget_is_refused(entry: Entry, bench: Any, budget: Any) -> None:
     with pytest.raises(BadInput):
         run(entry, bench, budget=budget)
 
