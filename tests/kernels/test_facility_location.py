@@ -212,3 +212,11 @@ def test_row_order_and_threads_do_not_matter(metric):
             again = facility_location(x, 50, metric=metric)
         np.testing.assert_array_equal(again[0], order)
         np.testing.assert_array_equal(again[1], gains)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_nothing_but_copies(metric):
+    x = np.tile(np.random.default_rng(0).standard_normal((1, 7)).astype(np.float32), (400, 1))
+    order, gains = facility_location(x, 30, metric=metric)
+    assert order.tolist() == list(range(30))
+    np.testing.assert_allclose(gains[1:], 0.0, atol=1e-9)

@@ -119,7 +119,7 @@ def _take(x: Any, scale: Any, metric: int, codes: Any, current: Any, best: Any, 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _best_of(
-    candidates: Any, bounds: Any, slack: float, tie: float, x: Any, scale: Any, metric: int, weights: Any, codes: Any,
+    candidates: Any, bounds: Any, known: Any, slack: float, tie: float, x: Any, scale: Any, metric: int, weights: Any, codes: Any,
     current: Any, best: Any,
 ) -> tuple[int, float, int]:  # fmt: skip
     """Exact best of ``candidates`` (ascending): (row, gain, exact evaluations). Bounds decide who is evaluated.
@@ -129,17 +129,21 @@ def _best_of(
     """
     m = candidates.shape[0]
     value, open_ = np.empty(m), np.ones(m, np.bool_)
-    for c in range(m):
-        value[c] = bounds[candidates[c]] * (1.0 + 1e-9) + slack
     evaluations, largest = 0, -np.inf
+    for c in range(m):
+        value[c] = min(bounds[candidates[c]] * (1.0 + 1e-9) + slack, known[candidates[c]])
+        if known[candidates[c]] <= tie:  # gains only fall: nothing is left to gain here, now or later
+            open_[c] = False
+            largest = max(largest, value[c])
     while True:
         top = -1
         for c in range(m):
             if open_[c] and (top < 0 or value[c] > value[top]):
                 top = c
-        if top < 0 or value[top] < largest - tie - 1e-12 * largest:
+        if top < 0 or value[top] < largest - tie - 1e-12 * abs(largest):
             break
         value[top] = _exact_gain(x, scale, metric, weights, codes, current, best, candidates[top])
+        known[candidates[top]] = value[top]
         open_[top] = False
         largest = max(largest, value[top])
         evaluations += 1
@@ -308,6 +312,7 @@ def facility_location(
             gains[0] += float(w.sum()) * _largest_squared_distance(x)
         return order, gains
 
+    copy_of = _copies(x)
     codes, unit, largest = _lift_codes(x, scale, kind_of_metric, best)
     if kind_of_metric == _EUCLIDEAN:
         gains[0] += float(w.sum()) * largest
@@ -317,16 +322,25 @@ def facility_location(
     slack = 1e-11 * float(bounds.max())  # the running subtraction below rounds
     tie = 1e-14 * float(w @ np.abs(best))
     left = np.delete(np.arange(n), chosen)
+    known = np.full(n, np.inf)
+    known[copy_of == copy_of[chosen]] = 0.0
     for t in range(1, k):
         candidates = left if rng is None else np.sort(rng.choice(left, min(size, left.size), replace=False))
-        j, gain, _ = _best_of(candidates, bounds, slack, tie, x, scale, kind_of_metric, w, codes, current, best)
+        j, gain, _ = _best_of(candidates, bounds, known, slack, tie, x, scale, kind_of_metric, w, codes, current, best)
         order[t], gains[t] = j, gain
         if t + 1 < k:
+            known[copy_of == copy_of[j]] = 0.0
             before = current.copy()
             _take(x, scale, kind_of_metric, codes, current, best, start, unit, j)
             _lower_bounds(codes, step, before, current, bounds)
             left = left[left != j]
     return order, gains
+
+
+def _copies(x: npt.NDArray[Any]) -> Indices:
+    """Group number of each row, rows of equal bytes sharing one: a chosen row's copies have nothing to add."""
+    as_bytes = np.ascontiguousarray(x).view(np.dtype((np.void, x.dtype.itemsize * x.shape[1])))[:, 0]
+    return np.asarray(np.unique(as_bytes, return_inverse=True)[1], dtype=np.int64)
 
 
 def _largest_squared_distance(x: npt.NDArray[Any]) -> float:
