@@ -36,10 +36,20 @@ def _load() -> ModuleType:
 payloads = _load()
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--allow-file-access-from-files", "--hide-scrollbars",
-    "--enable-logging=stderr", "--v=0", "--virtual-time-budget=4000",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--allow-file-access-from-files",
+    "--hide-scrollbars",
+    "--enable-logging=stderr",
+    "--v=0",
+    "--virtual-time-budget=4000",
+)
 
 
 class Parts(HTMLParser):
@@ -102,10 +112,16 @@ def test_numbers_are_rounded_and_what_is_not_finite_is_null() -> None:
 
 
 def test_columns_are_packed_without_loss() -> None:
-    packed = pack_examples({
-        "id": ["a", "b", "c"], "text": ["x" * 300, "y", None], "label": ["no", None, "no"],
-        "x": np.array([1.5, -2.0, 0.0]), "y": [0, 1, 2], "scores": {"s": [0.25, None, float("inf")]},
-    })  # fmt: skip
+    packed = pack_examples(
+        {
+            "id": ["a", "b", "c"],
+            "text": ["x" * 300, "y", None],
+            "label": ["no", None, "no"],
+            "x": np.array([1.5, -2.0, 0.0]),
+            "y": [0, 1, 2],
+            "scores": {"s": [0.25, None, float("inf")]},
+        }
+    )
     scores = np.frombuffer(base64.b64decode(packed["scores"]["s"]), "<f4")
     assert scores[0] == 0.25 and np.isnan(scores[1:]).all()
     assert np.frombuffer(base64.b64decode(packed["x"]), "<f4").tolist() == [1.5, -2.0, 0.0]
@@ -116,11 +132,11 @@ def test_columns_are_packed_without_loss() -> None:
 
 
 def test_wrong_payloads_are_refused_with_what_is_legal() -> None:
-    with pytest.raises(BadInput, match="no such part.*recomendation.*Legal"):
+    with pytest.raises(BadInput, match=r"no such part.*recomendation.*Legal"):
         render({"recomendation": {}})
-    with pytest.raises(BadInput, match="another length.*: s"):
+    with pytest.raises(BadInput, match=r"another length.*: s"):
         render({"examples": {"id": ["a"], "scores": {"s": [1.0, 2.0]}}})
-    with pytest.raises(BadInput, match="another length.*: label"):
+    with pytest.raises(BadInput, match=r"another length.*: label"):
         render({"examples": {"id": ["a"], "label": []}})
     with pytest.raises(BadInput, match="no such column"):
         render({"examples": {"id": ["a"], "colour": ["red"]}})
@@ -136,13 +152,25 @@ def test_the_page_asks_for_nothing_and_runs_one_script_only() -> None:
     digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
     (policy,) = [a["content"] for t, a in parts.tags if t == "meta" and a.get("http-equiv") == "Content-Security-Policy"]
     assert policy is not None and f"script-src 'sha256-{digest}'" in policy and "default-src 'none'" in policy
-    for word in ("eval(", "new Function", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "fetch(", "XMLHttpRequest", "import("):
+    for word in (
+        "eval(",
+        "new Function",
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "fetch(",
+        "XMLHttpRequest",
+        "import(",
+    ):
         assert word not in code
     assert set(re.findall(r"https?://[^\"'\s]+", page)) == {"http://www.w3.org/2000/svg"}
 
 
 def test_without_scripts_the_recommendation_and_the_checks_are_still_read() -> None:
-    page = render({"title": "a<b", "recommendation": {"sentence": "Keep & stay"}, "checks": [{"name": "Leaks", "sentence": "none"}]})
+    page = render(
+        {"title": "a<b", "recommendation": {"sentence": "Keep & stay"}, "checks": [{"name": "Leaks", "sentence": "none"}]}
+    )
     plain = page.split("<noscript>")[1].split("</noscript>")[0]
     assert "<h1>a&lt;b</h1>" in plain and "<strong>Keep &amp; stay</strong>" in plain and "<li>Leaks: none</li>" in plain
 
@@ -183,12 +211,15 @@ def browse(tmp_path: Path) -> Browse:
         target = file
         if width < 500:  # a window is never narrower than 500, a frame is
             target = tmp_path / "frame.html"
-            target.write_text(
-                f'<iframe src="report.html#{theme}" style="width:{width}px;height:900px;border:0"></iframe><pre></pre><script>onload = () => setTimeout(() => '
-                "{ document.querySelector('pre').textContent = document.querySelector('iframe').contentDocument.documentElement.outerHTML; }, 800);</script>",
-                encoding="utf-8",
-            )
-        command = [CHROMIUM, *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={max(width, 500)},1000", "--dump-dom", f"{target.as_uri()}#{theme}"]
+            target.write_text(FRAME.format(theme=theme, width=width), encoding="utf-8")
+        command = [
+            CHROMIUM,
+            *FLAGS,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            f"--window-size={max(width, 500)},1000",
+            "--dump-dom",
+            f"{target.as_uri()}#{theme}",
+        ]
         done = subprocess.run(command, capture_output=True, timeout=120, check=False)
         log = done.stderr.decode(errors="replace")
         assert done.returncode == 0, log[-2000:]
@@ -203,10 +234,19 @@ def browse(tmp_path: Path) -> Browse:
     return run
 
 
+FRAME = """
+<iframe src="report.html#{theme}" style="width:{width}px;height:900px;border:0"></iframe><pre></pre>
+<script>
+const copy = () => {{
+  document.querySelector('pre').textContent = document.querySelector('iframe').contentDocument.documentElement.outerHTML;
+}};
+onload = () => setTimeout(copy, 800);
+</script>
+"""
 DRIVER = """
 const page = document.getElementById('page');
 const one = (q) => page.querySelector(q);
-const click = (q) => { const n = typeof q === 'string' ? one(q) : q; n.dispatchEvent(new MouseEvent('click', { bubbles: true })); };
+const click = (q) => (typeof q === 'string' ? one(q) : q).dispatchEvent(new MouseEvent('click', { bubbles: true }));
 const texts = (q) => [...page.querySelectorAll(q)].map((n) => n.textContent);
 const tell = (key, value) => document.documentElement.setAttribute('data-' + key, JSON.stringify(value));
 const later = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -229,12 +269,32 @@ def seen(page: str) -> str:
 def test_every_section_is_drawn(browse: Browse) -> None:
     words = seen(browse(payloads.make_payload(n=300)))
     for text in (
-        "Improves, proven", "accuracy on rows that chose nothing rises by 1.8 points", "+1.8 points", "14 training rows are also test rows",
-        "Room of selectors", "With 10 % of the rows", "facility location", "Map of examples", "PCA of the embeddings", "Examples and their signals",
-        "Duplicates and leaks", "Leaked rows flatter the test score", "Linear datamodeling score", "0.47", "64 retrainings", "Most harmful",
-        "Why these predictions went wrong", "Pushed towards", "Rank correlation of signals", "Who finds the planted label flips?",
-        "Methods against their baselines", "How the columns were understood", "3 rows could not be used", "whence study train.jsonl", "3 min 44 s in all",
-    ):  # fmt: skip
+        "Improves, proven",
+        "accuracy on rows that chose nothing rises by 1.8 points",
+        "+1.8 points",
+        "14 training rows are also test rows",
+        "Room of selectors",
+        "With 10 % of the rows",
+        "facility location",
+        "Map of examples",
+        "PCA of the embeddings",
+        "Examples and their signals",
+        "Duplicates and leaks",
+        "Leaked rows flatter the test score",
+        "Linear datamodeling score",
+        "0.47",
+        "64 retrainings",
+        "Most harmful",
+        "Why these predictions went wrong",
+        "Pushed towards",
+        "Rank correlation of signals",
+        "Who finds the planted label flips?",
+        "Methods against their baselines",
+        "How the columns were understood",
+        "3 rows could not be used",
+        "whence study train.jsonl",
+        "3 min 44 s in all",
+    ):
         assert text in words, text
 
 
@@ -273,7 +333,12 @@ def test_any_part_may_be_absent(browse: Browse, part: str, request: pytest.Fixtu
         assert "This run made no recommendation." in seen(page) and "Not part of this run: selectors compared" in seen(page)
     elif part in ("recommendation", "examples", "signals", "curves"):  # the others differ in one line only
         words = seen(browse({k: v for k, v in whole.items() if k != part}))
-        assert {"recommendation": "made no recommendation", "examples": "a map of examples", "signals": "Not part of this run: signals", "curves": "selectors compared"}[part] in words
+        assert {
+            "recommendation": "made no recommendation",
+            "examples": "a map of examples",
+            "signals": "Not part of this run: signals",
+            "curves": "selectors compared",
+        }[part] in words
     else:
         assert part not in payload_of(render({k: v for k, v in whole.items() if k != part}))
 
@@ -281,12 +346,26 @@ def test_any_part_may_be_absent(browse: Browse, part: str, request: pytest.Fixtu
 @pytest.mark.browser
 def test_thin_parts_are_drawn_too(browse: Browse) -> None:
     thin = {
-        "recommendation": {"sentence": "Nothing beats keeping everything.", "verdict": "no difference", "keep": 3, "drop": 0, "expected": None, "proven": None},
+        "recommendation": {
+            "sentence": "Nothing beats keeping everything.",
+            "verdict": "no difference",
+            "keep": 3,
+            "drop": 0,
+            "expected": None,
+            "proven": None,
+        },
         "curves": {"metric": "loss", "methods": [{"name": "only", "points": [{"budget": 1.0, "mean": 2.5}]}]},
         "examples": {"id": ["a", "b", "c"], "text": ["one", "two", "three"], "scores": {"s": [1.0, 1.0, None]}},
-        "influence": {"lds": None, "helpful": ["a", "gone"], "harmful": []}, "duplicates": {"counts": {}, "pairs": [], "leak_effect": None},
-        "signals": {"columns": [], "correlation": None, "found": None}, "traces": [], "checks": [], "data": {}, "arena": [], "timings": [], "files": [],
-    }  # fmt: skip
+        "influence": {"lds": None, "helpful": ["a", "gone"], "harmful": []},
+        "duplicates": {"counts": {}, "pairs": [], "leak_effect": None},
+        "signals": {"columns": [], "correlation": None, "found": None},
+        "traces": [],
+        "checks": [],
+        "data": {},
+        "arena": [],
+        "timings": [],
+        "files": [],
+    }
     words = seen(browse(thin))
     assert "Nothing beats keeping everything." in words and "No proven difference" in words and "No change was measured" in words
     assert "no coordinates" in words and "not among the rows in this report" in words and "No pairs to show." in words
@@ -298,13 +377,15 @@ def test_the_table_sorts_filters_searches_and_opens(browse: Browse) -> None:
     scores, ids = payload["examples"]["scores"]["el2n"], payload["examples"]["id"]
     order = sorted(range(300), key=lambda i: -scores[i])
     text = payload["examples"]["text"][order[0]]
-    page = browse(payload, drive="""
+    page = browse(
+        payload,
+        drive="""
       (async () => {
         click('#examples [data-key="el2n"]');
         tell('top', [...page.querySelectorAll('#examples tr[data-row]')].map((n) => +n.dataset.row));
         tell('sorted', one('#examples th[aria-sort]').getAttribute('aria-sort'));
         click('#examples tr[data-row] button');
-        tell('profile', texts('#examples .row-detail .profile > span:first-child').length);
+        tell('profile', texts('#examples .row-detail .profile .track').length);
         tell('pin', one('.pin').textContent);
         click('#examples [data-key="el2n"]');
         tell('bottom', +one('#examples tr[data-row]').dataset.row);
@@ -316,7 +397,8 @@ def test_the_table_sorts_filters_searches_and_opens(browse: Browse) -> None:
         box.dispatchEvent(new Event('input'));
         await later(300);
         tell('found', texts('#examples .bar .num').pop());
-      })();""")  # fmt: skip
+      })();""",
+    )
     assert told(page, "top") == order[:20]
     assert told(page, "sorted") == "descending"
     assert told(page, "profile") == 16
@@ -328,12 +410,21 @@ def test_the_table_sorts_filters_searches_and_opens(browse: Browse) -> None:
 
 @pytest.mark.browser
 def test_the_map_is_hovered_pinned_zoomed_and_coloured(browse: Browse) -> None:
-    page = browse(payloads.make_payload(n=300), drive="""
+    page = browse(
+        payloads.make_payload(n=300),
+        drive="""
       (async () => {
         const over = one('canvas.over');
         over.scrollIntoView({ block: 'center', behavior: 'instant' });
         await later(200);
-        const ink = () => { const c = one('.map-frame canvas'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0; for (let k = 3; k < d.length; k += 4) n += d[k] > 0; return n; };
+        const ink = () => {
+          const from = one('.map-frame canvas');
+          const copy = document.createElement('canvas');
+          [copy.width, copy.height] = [from.width, from.height];
+          const g = copy.getContext('2d', { willReadFrequently: true });
+          g.drawImage(from, 0, 0);
+          return g.getImageData(0, 0, copy.width, copy.height).data.filter((v, k) => k % 4 === 3 && v > 0).length;
+        };
         tell('ink', ink());
         over.focus();
         over.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true }));
@@ -341,7 +432,8 @@ def test_the_map_is_hovered_pinned_zoomed_and_coloured(browse: Browse) -> None:
         const r = over.getBoundingClientRect();
         let shown = '';
         for (let x = 20; x < r.width && !shown; x += 8) {
-          over.dispatchEvent(new PointerEvent('pointermove', { clientX: r.left + x, clientY: r.top + r.height / 2, pointerId: 1, bubbles: true }));
+          const there = { clientX: r.left + x, clientY: r.top + r.height / 2, pointerId: 1, bubbles: true };
+          over.dispatchEvent(new PointerEvent('pointermove', there));
           if (getComputedStyle(one('#tip')).visibility === 'visible') shown = one('#tip').textContent;
         }
         tell('tip', shown);
@@ -357,7 +449,8 @@ def test_the_map_is_hovered_pinned_zoomed_and_coloured(browse: Browse) -> None:
         find.dispatchEvent(new Event('input'));
         await later(300);
         tell('match', one('#map .bar .num').textContent);
-      })();""")  # fmt: skip
+      })();""",
+    )
     assert told(page, "ink") > 2000
     assert "of 12 warning signals" in told(page, "pinned") or "Its places run" in told(page, "pinned")
     assert "Label-noise probability" in told(page, "tip")
@@ -368,7 +461,9 @@ def test_the_map_is_hovered_pinned_zoomed_and_coloured(browse: Browse) -> None:
 
 @pytest.mark.browser
 def test_the_chart_reads_values_toggles_methods_and_follows_the_keyboard(browse: Browse) -> None:
-    page = browse(payloads.make_payload(n=300), drive="""
+    page = browse(
+        payloads.make_payload(n=300),
+        drive="""
       (async () => {
         const lines = () => page.querySelectorAll('#selectors figure .chart path[fill=none]').length;
         tell('lines', lines());
@@ -381,7 +476,8 @@ def test_the_chart_reads_values_toggles_methods_and_follows_the_keyboard(browse:
         one('#selectors figure .chart svg').dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowRight', bubbles: true }));
         tell('tip', one('#tip').textContent);
         tell('table', texts('#selectors tbody tr:first-child td')[2]);
-      })();""")  # fmt: skip
+      })();""",
+    )
     assert told(page, "all") - told(page, "without-random") == 1
     assert told(page, "all") > told(page, "lines")
     assert told(page, "tip").startswith("1 % kept · 3 rows") and "52.0 %" in told(page, "tip")
@@ -393,16 +489,24 @@ def test_spans_count_characters_as_python_does(browse: Browse) -> None:
     left, right = "👩‍👩 same words 🇨🇭 here", "x same words y"
     a, b = left.index("same"), right.index("same")
     pair = {
-        "kind": "near", "scope": "train", "similarity": 0.9, "spans": [[a, a + 10, b, b + 10]],
-        "a": {"id": "1", "text": left, "label": None}, "b": {"id": "2", "text": right, "label": None},
-    }  # fmt: skip
+        "kind": "near",
+        "scope": "train",
+        "similarity": 0.9,
+        "spans": [[a, a + 10, b, b + 10]],
+        "a": {"id": "1", "text": left, "label": None},
+        "b": {"id": "2", "text": right, "label": None},
+    }
     page = browse({"duplicates": {"counts": {"near": 1}, "pairs": [pair]}})
     assert re.findall("<mark>(.*?)</mark>", page) == ["same words", "same words"]
 
 
 @pytest.mark.browser
 def test_the_theme_follows_its_button(browse: Browse) -> None:
-    page = browse({"title": "t"}, theme="light", drive="tell('one', document.documentElement.dataset.theme); click('.top .btn'); tell('two', document.documentElement.dataset.theme);")
+    page = browse(
+        {"title": "t"},
+        theme="light",
+        drive="const now = () => document.documentElement.dataset.theme;" " tell('one', now()); click('.top .btn'); tell('two', now());",
+    )
     assert (told(page, "one"), told(page, "two")) == ("light", "dark")
 
 

@@ -17,8 +17,9 @@ const D = JSON.parse(document.getElementById("payload").textContent);
 
 // ---- nodes -------------------------------------------------------------------------------------------------------------
 const SVG = "http://www.w3.org/2000/svg";
-// Control characters have pictures of their own, so a NUL in a text is seen and changes nothing; one for one, offsets stay.
-const visible = (s) => String(s).replace(/[\x00-\x08\x0b-\x1f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0))).replace(/\x7f/g, "\u2421");
+// Control characters have pictures of their own, so a NUL in a text is seen and changes nothing; half a surrogate pair is no
+// character. One for one, so offsets stay.
+const visible = (s) => String(s).replace(/\p{Surrogate}/gu, "\ufffd").replace(/[\x00-\x08\x0b-\x1f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0))).replace(/\x7f/g, "\u2421");
 function add(node, kids) {
   for (const kid of kids) {
     if (kid === null || kid === undefined || kid === false) continue;
@@ -33,7 +34,7 @@ function dress(node, given) {
     if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
     else if (key === "style") for (const [p, v] of Object.entries(value)) node.style.setProperty(p, v);
     else if (key === "value") node.value = value;
-    else node.setAttribute(key, value === true ? "" : value);
+    else node.setAttribute(key, value === true ? "" : visible(value));
   }
   return node;
 }
