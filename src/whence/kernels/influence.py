@@ -158,9 +158,19 @@ def _class_blocks(rows: Floats, P: Floats, w: Floats, ridge: float) -> Floats:
     out = np.empty((n_classes, D, D), rows.dtype)
     ends = np.full(D, ridge)
     ends[-1] = 1e-6 * ridge  # the intercept is free; this only keeps a class that is never probable invertible
+    # The rows that carry most of a class enter its block one by one, the many others by their total mass and
+    # the covariance of all rows: with 150 classes that is a tenth of the work and the same few iterations.
+    top = 4 * D
+    pooled = rows.T @ rows / len(rows)
     for c in range(n_classes):
-        half = rows * np.sqrt(w * P[:, c] * (1 - P[:, c]))[:, None]
-        block = (half.T @ half).astype(np.float64)
+        mass = w * P[:, c] * (1 - P[:, c])
+        if len(rows) > 2 * top:
+            heavy = np.argpartition(-mass, top)[:top]
+            half = rows[heavy] * np.sqrt(mass[heavy])[:, None]
+            block = (half.T @ half + pooled * (mass.sum() - mass[heavy].sum())).astype(np.float64)
+        else:
+            half = rows * np.sqrt(mass)[:, None]
+            block = (half.T @ half).astype(np.float64)
         block[np.arange(D), np.arange(D)] += ends
         out[c] = np.linalg.inv(block)
     return out
