@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +210,36 @@ def test_pooling_is_read_from_the_folder(folder: Path, tmp_path: Path) -> None:
     config = copy / "config.json"
     config.write_text(json.dumps({**json.loads(config.read_text()), "model_type": "mpnet"}))
     assert sentence_model.pooling_of(copy) is None
+
+
+@pytest.mark.slow
+def test_the_package_gives_the_same_values(folder: Path, exact: BertSentenceModel) -> None:
+    pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
+    other = sentence_model.PackageSentenceModel(folder, name="minilm", device="cpu")
+    texts = [*sentences(6), "", "\ud800 lone"]
+    assert other.dim == 384 and other.encode([], Context()).shape == (0, 384)
+    assert (other.encode(texts, Context()) * exact.encode(texts, Context())).sum(1).min() >= 0.99999
+
+
+def test_tfidf_needs_no_torch_and_minilm_says_that_it_does() -> None:
+    code = """
+import sys
+class NoTorch:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+sys.meta_path.insert(0, NoTorch)
+from whence.core.context import Context
+from whence.core.errors import MissingExtra
+from whence.models import open_encoder
+assert open_encoder("tfidf").encode(["one two", "two three"], Context()).shape == (2, 256)
+try:
+    open_encoder("minilm")
+except MissingExtra as error:
+    print(error)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(minilm.__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "whence[text]" in done.stdout and ("torch" in done.stdout or minilm.PACKAGE in done.stdout)

@@ -49,11 +49,12 @@ class EmbedsTokens(Embeds, Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """One encoded batch: positions in the texts given, their vectors [k, dim], and whether each text was cut."""
+    """One encoded batch: positions in the texts given, their vectors [k, dim], and whether each text was cut, where the
+    encoder tells."""
 
     rows: NDArray[np.int64]
     vectors: NDArray[np.float32]
-    truncated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_] | None
 
 
 def text_keys(texts: Sequence[str]) -> NDArray[np.bytes_]:
@@ -88,8 +89,7 @@ def encode_batches(encoder: Embeds, texts: Sequence[str], keys: NDArray[np.bytes
         return
     chars = np.array([len(t) for t in texts], dtype=np.int64)
     for rows in plan(chars, keys, 1 << 17):
-        vectors = encoder.encode([texts[i] for i in rows], ctx)
-        yield Batch(rows, vectors, np.zeros(len(rows), dtype=bool))
+        yield Batch(rows, encoder.encode([texts[i] for i in rows], ctx), None)
 
 
 def encode_all(encoder: EmbedsTokens, texts: Sequence[str], ctx: Context) -> NDArray[np.float32]:

@@ -46,8 +46,6 @@ class BertSentenceModel:
     `max_tokens` counts the two special tokens. Both are part of the fingerprint.
     """
 
-    batch_tokens = 1024
-
     def __init__(self, folder: Path, *, name: str, device: str = "auto", precision: Wish = "auto",
                  max_tokens: int | None = None) -> None:
         try:
@@ -62,6 +60,8 @@ class BertSentenceModel:
             raise BadInput("This folder does not hold a BERT sentence model", path=folder)
         self.name = name
         self.device = resolve_device(device)
+        # a CPU is fastest while a layer's activations stay in its cache; a GPU wants large products
+        self.batch_tokens = 1024 if self.device == "cpu" else 32768
         self.precision: Precision = auto_precision(self.device) if precision == "auto" else precision
         self._net: Bert = Bert(load_file(str(folder / "model.safetensors")), read_json(folder / "config.json"),
                                device=self.device, precision=self.precision, pooling=pooling)
@@ -187,7 +187,7 @@ def pooling_of(folder: Path) -> Pooling | None:
 
     config = read_json(folder / "config.json")
     modules = modules_of(folder)
-    if not computes(config) or [kind for kind, _ in modules] not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
+    if not computes(config) or [kind for kind, _ in modules if kind != "Normalize"] != ["Transformer", "Pooling"]:
         return None
     settings = read_json(folder / modules[1][1] / "config.json")
     modes = {k for k, v in settings.items() if k.startswith("pooling_mode") and v not in (False, None)}

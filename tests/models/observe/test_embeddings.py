@@ -74,7 +74,7 @@ def test_the_share_of_cut_texts_is_remembered(tmp_path: Path) -> None:
     ctx = context(tmp_path)
     for _ in range(2):
         told = embed(TEXTS, Counting(), ctx)
-        assert told.truncated.tolist() == [len(t) > 30 for t in TEXTS]
+        assert told.truncated is not None and told.truncated.tolist() == [len(t) > 30 for t in TEXTS]
     assert describe(told) == "200 texts, 0 encoded now, 44.0 % longer than the model reads"
     assert embed([], Counting(), ctx).vectors.shape == (0, 4)
 
@@ -178,10 +178,18 @@ def test_many_small_shards_become_one(tmp_path: Path) -> None:
 def test_an_encoder_fitted_on_the_pool_is_cached_for_that_pool(tmp_path: Path) -> None:
     ctx = context(tmp_path)
     first = embed(TEXTS, Tfidf(dim=8), ctx)
-    assert first.encoded == 200
+    assert first.encoded == 200 and first.truncated_share is None and describe(first) == "200 texts, 200 encoded now"
     assert embed(TEXTS, Tfidf(dim=8), ctx).encoded == 0
     assert embed(TEXTS[:-1], Tfidf(dim=8), ctx).encoded == 199
     np.testing.assert_array_equal(first.vectors, Tfidf(dim=8).encode(TEXTS, ctx))
+
+
+def test_a_fitted_encoder_is_cached_by_text(tmp_path: Path) -> None:
+    ctx = context(tmp_path)
+    fitted = Tfidf(dim=8).fit(TEXTS, ctx)
+    assert np.array_equal(embed(TEXTS[:50], fitted, ctx).vectors, fitted.encode(TEXTS[:50], ctx))
+    more = embed(TEXTS[:60], fitted, ctx)
+    assert more.encoded == 10 and more.truncated is None
 
 
 def test_minilm_through_the_cache_resumes_to_the_same_bytes(tmp_path: Path) -> None:
@@ -189,7 +197,7 @@ def test_minilm_through_the_cache_resumes_to_the_same_bytes(tmp_path: Path) -> N
     if folder is None:
         pytest.skip(f"{minilm.PACKAGE} is not installed")
     encoder = BertSentenceModel(folder, name="minilm", device="cpu", max_tokens=32)
-    encoder.batch_tokens = 64  # type: ignore[misc]
+    encoder.batch_tokens = 64
     texts = TEXTS[:60]
     whole = embeddings(texts, encoder, context(tmp_path / "whole"))
     encode, left = encoder.encode_tokens, 5

@@ -33,6 +33,7 @@ FLUSH_ROWS = 8192
 SMALL_ROWS = 8192
 MANY_SMALL = 48
 STALE_SECONDS = 24 * 3600.0
+UNTOLD = -1
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -40,15 +41,18 @@ Arrays = dict[str, NDArray[Any]]
 @dataclass(frozen=True)
 class Embedded:
     """`vectors` float32 [n, dim], rows of L2 norm 1 (0 where the model sees nothing); `truncated` [n] says which texts were
-    longer than the model reads; `encoded` counts the distinct texts that were not in the cache."""
+    longer than the model reads (None where the encoder does not tell); `encoded` counts the distinct texts that were not
+    in the cache."""
 
     vectors: NDArray[np.float32]
-    truncated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_] | None
     encoded: int
 
     @property
-    def truncated_share(self) -> float:
-        """Share of texts that were cut, 0 to 1."""
+    def truncated_share(self) -> float | None:
+        """Share of texts that were cut, 0 to 1; None where the encoder does not tell."""
+        if self.truncated is None:
+            return None
         return float(self.truncated.mean()) if len(self.truncated) else 0.0
 
 
@@ -75,12 +79,12 @@ def embed(texts: Sequence[str], encoder: Embeds, ctx: Context) -> Embedded:
             return {"vectors": vectors}
 
         whole = ctx.store.once(what, make)["vectors"]
-        return Embedded(np.array(whole, dtype=np.float32), np.zeros(len(texts), dtype=bool), sum(made))
+        return Embedded(np.array(whole, dtype=np.float32), None, sum(made))
 
     keys, first, where = np.unique(all_keys, return_index=True, return_inverse=True)
     shards = Shards(ctx.store.root / "embeddings" / encoder.fingerprint, encoder.dim)
     vectors = np.zeros((len(keys), encoder.dim), dtype=np.float32)
-    truncated = np.zeros(len(keys), dtype=bool)
+    truncated = np.full(len(keys), UNTOLD, dtype=np.int8)
     missing = np.flatnonzero(~shards.read(keys, vectors, truncated))
     if len(missing):
         with ctx.task("embedding", len(keys)) as advance:
@@ -88,10 +92,16 @@ def embed(texts: Sequence[str], encoder: Embeds, ctx: Context) -> Embedded:
             batches = encode_batches(encoder, [texts[first[i]] for i in missing], keys[missing], ctx)
             for batch in _kept(shards, batches, keys[missing]):
                 vectors[missing[batch.rows]] = batch.vectors
-                truncated[missing[batch.rows]] = batch.truncated
+                truncated[missing[batch.rows]] = _told(batch)
                 advance(len(batch.rows))
         shards.merge_small()
-    return Embedded(vectors[where], truncated[where], len(missing))
+    told = None if (truncated == UNTOLD).any() else truncated[where] == 1
+    return Embedded(vectors[where], told, len(missing))
+
+
+def _told(batch: Batch) -> NDArray[np.int8]:
+    """1 for a cut text, 0 for a whole one, UNTOLD where the encoder does not tell; int8 [k], as it is stored."""
+    return np.full(len(batch.rows), UNTOLD, dtype=np.int8) if batch.truncated is None else batch.truncated.astype(np.int8)
 
 
 def _kept(shards: Shards, batches: Iterable[Batch], keys: NDArray[np.bytes_]) -> Iterator[Batch]:
@@ -102,7 +112,7 @@ def _kept(shards: Shards, batches: Iterable[Batch], keys: NDArray[np.bytes_]) ->
     def flush() -> None:
         if waiting:
             shards.add(np.concatenate([keys[b.rows] for b in waiting]), np.concatenate([b.vectors for b in waiting]),
-                       np.concatenate([b.truncated for b in waiting]))
+                       np.concatenate([_told(b) for b in waiting]))
             waiting.clear()
 
     try:
@@ -122,7 +132,7 @@ class Shards:
     def __init__(self, root: Path, dim: int) -> None:
         self.root, self.dim = root, dim
 
-    def read(self, keys: NDArray[np.bytes_], vectors: NDArray[np.float32], truncated: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    def read(self, keys: NDArray[np.bytes_], vectors: NDArray[np.float32], truncated: NDArray[np.int8]) -> NDArray[np.bool_]:
         """Fill in the rows whose key is here and say which those are; a damaged shard is passed over.
 
         `keys` are distinct and sorted; `vectors` and `truncated` have a row for each.
@@ -143,10 +153,10 @@ class Shards:
                 found[at[hit]] = True
         return found
 
-    def add(self, keys: NDArray[np.bytes_], vectors: NDArray[np.float32], truncated: NDArray[np.bool_]) -> None:
+    def add(self, keys: NDArray[np.bytes_], vectors: NDArray[np.float32], truncated: NDArray[np.int8]) -> None:
         """Write a shard, whole or not at all. Raises BadInput when the disk is full or may not be written."""
         arrays = {"keys": np.ascontiguousarray(keys, dtype=KEY), "vectors": np.ascontiguousarray(vectors, dtype=np.float32),
-                  "truncated": np.ascontiguousarray(truncated, dtype=bool)}
+                  "truncated": np.ascontiguousarray(truncated, dtype=np.int8)}
         if arrays["vectors"].shape != (len(keys), self.dim):
             raise BadInput("The encoder gave vectors of another shape than it promised", given=arrays["vectors"].shape,
                            legal=(len(keys), self.dim))
@@ -202,7 +212,7 @@ class Shards:
         except (OSError, ValueError, EOFError):
             return None
         n = len(shard["keys"]) if shard["keys"].ndim == 1 else -1
-        right = shard["keys"].dtype == KEY and shard["vectors"].dtype == np.float32 and shard["truncated"].dtype == bool
+        right = shard["keys"].dtype == KEY and shard["vectors"].dtype == np.float32 and shard["truncated"].dtype == np.int8
         return shard if right and shard["vectors"].shape == (n, self.dim) and shard["truncated"].shape == (n,) else None
 
     def _sound(self, folder: Path, shard: Arrays) -> bool:
@@ -232,5 +242,6 @@ def _checksum(arrays: Arrays) -> str:
 
 def describe(embedded: Embedded) -> str:
     """One line for logs and reports: how many texts, how many encoded now, which share was cut."""
-    n = len(embedded.vectors)
-    return f"{n:,} texts, {embedded.encoded:,} encoded now, {100 * embedded.truncated_share:.1f} % longer than the model reads"
+    share = embedded.truncated_share
+    cut = "" if share is None else f", {100 * share:.1f} % longer than the model reads"
+    return f"{len(embedded.vectors):,} texts, {embedded.encoded:,} encoded now{cut}"
