@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 #: network learns the pattern in the first epochs and the exceptions in the last ones, so early errors, transitions and
 #: spread all tell something (EL2N after two epochs 0.973, mean probability 0.979, variability 0.78, learning order 0.970),
 #: and it costs seconds.
-EPOCHS, SEEDS, HIDDEN, BATCH, RATE = 16, 3, 128, 128, 1e-3
+EPOCHS, SEEDS, HIDDEN, RATE = 16, 3, 128, 1e-3
+
+
+def batch_size(n: int) -> int:
+    """Rows of a minibatch: 128, or fewer where a small pool would otherwise take fewer than 32 steps in an epoch; 16 at least."""
+    return min(128, max(16, n // 32))
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ def dynamics(pool: Pool, observer: Observer, query: Pool | None = None) -> Dynam
         yq = observer.codes(query, names)
         if (yq < 0).any():
             first = query.ids[int(np.flatnonzero(yq < 0)[0])]
-            raise BadInput(f"The query example {first} has no label of '{pool.name}'", legal=names, do="label it, or leave it out")
+            raise BadInput(f"The query example {first} has no label of '{pool.name}'", legal=names,
+                           do="label it, or leave it out")
 
     def make() -> dict[str, NDArray[np.generic]]:
         from whence.kernels.training_dynamics import Schedule, train_heads
@@ -75,7 +81,7 @@ def dynamics(pool: Pool, observer: Observer, query: Pool | None = None) -> Dynam
         # rows go in by id, so that batches do not depend on the order of the file
         order = np.argsort(np.array(pool.ids))
         X = widened(observer.embeddings(pool))
-        plan = Schedule(epochs=EPOCHS, seeds=SEEDS, hidden=HIDDEN, batch_size=BATCH, rate=RATE)
+        plan = Schedule(epochs=EPOCHS, seeds=SEEDS, hidden=HIDDEN, batch_size=batch_size(len(y)), rate=RATE)
         Xq = None if query is None else widened(observer.embeddings(query))
         with observer.ctx.task("train small networks", None):
             found = train_heads(X[order], y[order], len(names), plan, rng=observer.ctx.rng("dynamics"), grad_norm=True,
@@ -88,7 +94,7 @@ def dynamics(pool: Pool, observer: Observer, query: Pool | None = None) -> Dynam
 
     key = {"observable": "dynamics", "version": 1, "pool": pool.fingerprint, "by": observer.fingerprint,
            "query": None if query is None else query.fingerprint,
-           "plan": [EPOCHS, SEEDS, HIDDEN, BATCH, RATE]}
+           "plan": [EPOCHS, SEEDS, HIDDEN, RATE]}
     arrays = observer.ctx.store.once(key, make)
     return Dynamics(names, y, *(np.asarray(arrays[name]) for name in _ARRAYS),
                     query_p=np.asarray(arrays["query_p"]) if "query_p" in arrays else None)

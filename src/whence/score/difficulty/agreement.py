@@ -46,7 +46,7 @@ def true_positive_agreement(right: NDArray[np.bool_]) -> NDArray[np.float64]:
 
 
 def agreement_bimodality(right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Pearson's bimodality index (kurtosis - skewness^2; 1 for two points, 3 or more for one heap) of the agreement at each epoch.
+    """Pearson's bimodality index of the agreement at each epoch: kurtosis - skewness^2, 1 for two points, about 3 for one heap.
 
     From `right` [networks, epochs, n]: [epochs]. An epoch at which all examples agree equally has no index: raises ValueError.
     """

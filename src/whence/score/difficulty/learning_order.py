@@ -21,7 +21,7 @@ from whence.models.observe import Observer
 
 @method
 class LearningOrder:
-    """Epoch, counted from 1, from which on the example is right to the end; epochs + 1 where the end is wrong. Mean over seeds."""
+    """Epoch, counted from 1, from which the example stays right; epochs + 1 where it is wrong at the end. Mean over seeds."""
 
     card: ClassVar[Card] = Card(
         line="The epoch from which an example stays right.",

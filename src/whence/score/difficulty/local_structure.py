@@ -30,8 +30,10 @@ class LocalStructure:
     """Share or number of an output's distinct local structures that no output of `reference`, the training pool, contains."""
 
     size: int = param(2, "symbols in the largest structure looked at", ge=2, le=4)
-    measure: str = param("share", "share or number of unseen structures, or 1 where there is any", choices=("share", "count", "any"))
-    column: str = param("auto", "what is parsed: the response where there is one, else the text", choices=("auto", "response", "text"))
+    measure: str = param("share", "share or number of unseen structures, or 1 where there is any",
+                         choices=("share", "count", "any"))
+    column: str = param("auto", "what is parsed: the response where there is one, else the text",
+                        choices=("auto", "response", "text"))
 
     card: ClassVar[Card] = Card(
         line="Share of small pieces of the output's tree that training outputs never contain.",
@@ -55,7 +57,8 @@ class LocalStructure:
             if not own:
                 missing[this] = "the output is empty"
             values.append({"share": unseen / max(len(own), 1), "count": float(unseen), "any": float(unseen > 0)}[self.measure])
-        return Scores.of("local-structure", pool, values, high="built from pieces that training never showed: hard to generalise to",
+        return Scores.of("local-structure", pool, values,
+                         high="built from pieces that training never showed: hard to generalise to",
                          unit={"share": "share of structures", "count": "structures", "any": "0 or 1"}[self.measure],
                          step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, reference.fingerprint)), missing=missing)
 
@@ -82,15 +85,16 @@ def parse(text: str) -> Node:
     Brackets that do not match are borne: a stray one closes nothing, an open one closes at the end.
     """
     root = Node("<root>")
-    stack: list[tuple[Node, bool]] = [(root, False)]  # (parent, its head is still to come: an s-expression)
+    # (parent of what comes, whether its head is still to come, whether we are inside an s-expression)
+    stack: list[tuple[Node, bool, bool]] = [(root, False, False)]
     callable_before = False
     for token in _TOKEN.findall(text):
-        parent, awaits_head = stack[-1]
+        parent, awaits_head, listed = stack[-1]
         if token in _OPEN:
-            if callable_before and parent.children:
-                stack.append((parent.children[-1], False))
+            if callable_before and not listed:
+                stack.append((parent.children[-1], False, False))
             else:
-                stack.append((parent, True))
+                stack.append((parent, True, True))
             callable_before = False
         elif token in _CLOSE:
             if len(stack) > 1:
@@ -102,10 +106,8 @@ def parse(text: str) -> Node:
             node = Node(token)
             parent.children.append(node)
             if awaits_head:
-                stack[-1] = (node, False)
-                callable_before = False
-            else:
-                callable_before = True
+                stack[-1] = (node, False, listed)
+            callable_before = not awaits_head
     return root
 
 

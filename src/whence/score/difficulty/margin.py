@@ -33,7 +33,8 @@ class Margin:
 
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores:
         d = observer.dynamics(pool)
-        return Scores.of("margin", pool, area_under_margin(d.p_label, d.p_other), high="easy: the label led by far throughout training",
+        return Scores.of("margin", pool, area_under_margin(d.p_label, d.p_other),
+                         high="easy: the label led by far throughout training",
                          unit="probability", step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint)))
 
 

@@ -33,7 +33,8 @@ class Variability:
 
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores:
         d = observer.dynamics(pool)
-        return Scores.of("variability", pool, spread(d.p_label), high="ambiguous: the network changed its mind", unit="probability",
+        return Scores.of("variability", pool, spread(d.p_label), high="ambiguous: the network changed its mind",
+                         unit="probability",
                          step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint)))
 
 

@@ -20,7 +20,7 @@ from whence.core.evidence import Scores
 from whence.core.method import method, param, step_of
 from whence.core.pool import Pool
 from whence.models.observe import Observer
-from whence.models.observe.class_probs import FOLDS, REPEATS
+from whence.models.observe.class_probs import FOLDS
 from whence.models.observe.head import chosen_c
 
 
@@ -37,17 +37,19 @@ class Consensus:
         papers=(Paper("Confident Learning: Estimating Uncertainty in Dataset Labels", "Northcutt, Jiang, Chuang", 2021,
                       "arXiv:1911.00068"),),
         needs=("labels", "text", "embeddings", "class_probs"),
-        cost="thirty fits of a softmax head and one comparison of all pairs: about four times self-confidence",
+        cost="25 fits of a softmax head and one comparison of all pairs: about four times self-confidence",
     )
 
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores:
         from whence.models import open_encoder
 
         y = observer.labelled(pool, "consensus")
-        words = Observer(open_encoder("tfidf"), observer.ctx, head_c=observer.head_c)
+        # one penalty for all three heads: choosing it again for each would cost more than the fits
+        words = Observer(open_encoder("tfidf"), observer.ctx, head_c=chosen_c(pool, observer))
         views = [observer.class_probs(pool).probs, words.class_probs(pool).probs, joint_probs(pool, observer, words)]
         logs = [np.log(np.maximum(p.astype(np.float64), 1e-9)) for p in views]
-        votes = neighbour_votes(observer.embeddings(pool), y, len(pool.labels.names), min(self.k, len(pool) - 1), self.temperature)
+        votes = neighbour_votes(observer.embeddings(pool), y, len(pool.labels.names), min(self.k, len(pool) - 1),
+                                self.temperature)
         pooled = pooled_probability([*logs, np.log(votes)], [1.0, 1.0, 1.0, self.neighbours])
         return Scores.of("consensus", pool, 1.0 - pooled[np.arange(len(y)), y],
                          high="heads on meaning and on words, and the neighbours, do not believe the label: probably mislabelled",
@@ -64,18 +66,19 @@ def joint_probs(pool: Pool, observer: Observer, words: Observer) -> NDArray[np.f
 
         order = np.argsort(np.array(pool.ids))
         X = np.hstack([observer.embeddings(pool), words.embeddings(pool)])[order] * np.float32(0.5**0.5)
-        found = cross_val_probs(X, y[order], len(pool.labels.names), min(FOLDS, len(y)), REPEATS,
-                                rng=observer.ctx.rng("consensus/folds"), C=c, tol=1e-3)
+        found = cross_val_probs(X, y[order], len(pool.labels.names), min(FOLDS, len(y)),
+                                rng=observer.ctx.rng("consensus/folds"), C=c, tol=1e-2)
         probs = np.empty_like(found)
         probs[order] = found
         return {"probs": probs.astype(np.float32)}
 
-    key = {"observable": "class_probs/joint", "version": 1, "pool": pool.fingerprint, "C": c, "folds": FOLDS, "repeats": REPEATS,
+    key = {"observable": "class_probs/joint", "version": 1, "pool": pool.fingerprint, "C": c, "folds": FOLDS,
            "by": [observer.fingerprint, words.fingerprint]}
     return np.asarray(observer.ctx.store.once(key, make)["probs"])
 
 
-def neighbour_votes(X: NDArray[np.float32], y: NDArray[np.integer], n_classes: int, k: int, temperature: float) -> NDArray[np.float64]:
+def neighbour_votes(X: NDArray[np.float32], y: NDArray[np.integer], n_classes: int, k: int,
+                    temperature: float) -> NDArray[np.float64]:
     """Class probabilities [n, n_classes] by the `k` nearest rows of X [n, d] under cosine, the row itself left out.
 
     A neighbour weighs exp((cosine - best cosine) / temperature); weights sum to k and one vote more is spread over all classes.

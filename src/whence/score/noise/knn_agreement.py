@@ -24,7 +24,8 @@ class KNNAgreement:
 
     card: ClassVar[Card] = Card(
         line="Share of nearest neighbours with another label.",
-        papers=(Paper("On the Resistance of Nearest Neighbor to Random Noisy Labels", "Gao, Yang, Zhou", 2018, "arXiv:1607.07526"),),
+        papers=(Paper("On the Resistance of Nearest Neighbor to Random Noisy Labels", "Gao, Yang, Zhou", 2018,
+                      "arXiv:1607.07526"),),
         needs=("labels", "embeddings"),
         cost="one comparison of all pairs",
     )

@@ -37,7 +37,7 @@ class MapD:
     probes: int = param(250, "probes of each kind in a run, at most", ge=5)
 
     card: ClassVar[Card] = Card(
-        line="Compares loss curves with those of probes of known kind: typical, atypical, mislabelled, corrupted, out of distribution.",
+        line="Compares loss curves with those of probes of known kind: typical, atypical, mislabelled, corrupted, foreign.",
         papers=(Paper("Metadata Archaeology: Unearthing Data Subsets by Leveraging Training Dynamics",
                       "Siddiqui, Rajkumar, Maharaj, Krueger, Hooker", 2022, "arXiv:2209.10015"),),
         needs=("labels", "embeddings", "class_probs"),
@@ -46,8 +46,10 @@ class MapD:
 
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores:
         shares = self.shares(pool, observer)
-        return Scores.of("map-d", pool, shares[:, KINDS.index("mislabelled")], high="its loss fell like that of planted wrong labels",
-                         unit="share of nearest probes", step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint)))
+        return Scores.of("map-d", pool, shares[:, KINDS.index("mislabelled")],
+                         high="its loss fell like that of planted wrong labels",
+                         unit="share of nearest probes",
+                         step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint)))
 
     def kinds(self, pool: Pool, observer: Observer) -> dict[str, str]:
         """Id -> likeliest kind (one of `KINDS`; the earlier one on a tie)."""
@@ -59,20 +61,23 @@ class MapD:
         y = observer.labelled(pool, "map-d")
         size = min(self.probes, len(y) // (10 * (len(KINDS) - 1)), len(y) // (_RUNS * 8))
         if size < _LEAST:
-            raise NotCapable("map-d needs more examples to make probes of", given=len(y), legal=f"{_LEAST * 10 * (len(KINDS) - 1)} or more")
+            raise NotCapable("map-d needs more examples to make probes of", given=len(y),
+                             legal=f"{_LEAST * 10 * (len(KINDS) - 1)} or more")
         order = np.argsort(np.array(pool.ids))
         believed = observer.class_probs(pool).probs[order].astype(np.float64)
 
         def make() -> dict[str, NDArray[np.float64]]:
             from whence.models.observe.dynamics import widened
 
-            found = probe_shares(widened(observer.embeddings(pool)[order]), y[order], len(pool.labels.names), believed, size, self.k,
+            found = probe_shares(widened(observer.embeddings(pool)[order]), y[order], len(pool.labels.names), believed, size,
+                                 self.k,
                                  observer.ctx.rng("map-d"))
             out = np.empty_like(found)
             out[order] = found
             return {"shares": out}
 
-        key = {"observable": "map-d", "version": 1, "pool": pool.fingerprint, "by": observer.fingerprint, "k": self.k, "size": size}
+        key = {"observable": "map-d", "version": 1, "pool": pool.fingerprint, "by": observer.fingerprint, "k": self.k,
+               "size": size}
         return np.asarray(observer.ctx.store.once(key, make)["shares"])
 
 
@@ -83,11 +88,11 @@ def probe_shares(X: NDArray[np.float32], y: NDArray[np.integer], n_classes: int,
     X [n, d] features, y [n] labels, `believed` [n, C] out-of-fold probabilities, `size` probes of each kind and run.
     """
     from whence.kernels.training_dynamics import Schedule, train_heads
-    from whence.models.observe.dynamics import BATCH, EPOCHS, HIDDEN, RATE
+    from whence.models.observe.dynamics import EPOCHS, HIDDEN, RATE, batch_size
 
     n = len(y)
     total, runs = np.zeros((n, len(KINDS))), np.zeros(n)
-    plan = Schedule(epochs=EPOCHS, seeds=1, hidden=HIDDEN, batch_size=BATCH, rate=RATE)
+    plan = Schedule(epochs=EPOCHS, seeds=1, hidden=HIDDEN, batch_size=batch_size(n), rate=RATE)
     free = np.ones(n, dtype=bool)  # rows that have not been probes yet
     for stream in rng.spawn(_RUNS):
         probes = make_probes(X, y, n_classes, believed, size, free, stream)
@@ -137,7 +142,8 @@ def make_probes(X: NDArray[np.float32], y: NDArray[np.integer], n_classes: int, 
     return _Probes(X, y, kind)
 
 
-def nearest_kinds(curves: NDArray[np.floating], probes: NDArray[np.floating], kind: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+def nearest_kinds(curves: NDArray[np.floating], probes: NDArray[np.floating], kind: NDArray[np.int64],
+                  k: int) -> NDArray[np.float64]:
     """Share of each kind [m, 5] among the `k` probe curves [p, epochs] nearest (Euclidean) to each of `curves` [m, epochs]."""
     from whence.kernels.neighbors import nearest
 

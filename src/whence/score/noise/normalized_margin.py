@@ -33,5 +33,6 @@ class NormalizedMargin:
 
         seen = observer.class_probs(pool)
         return Scores.of("normalized-margin", pool, 1.0 - normalized_margin(seen.codes, seen.probs).astype("float64"),
-                         high="another label leads the given one out of fold: probably mislabelled", unit="half the difference of probabilities",
+                         high="another label leads the given one out of fold: probably mislabelled",
+                         unit="half the difference of probabilities",
                          step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint)))

@@ -34,5 +34,6 @@ class SelfConfidence:
 
         seen = observer.class_probs(pool)
         return Scores.of("self-confidence", pool, 1.0 - self_confidence(seen.codes, seen.probs).astype("float64"),
-                         high="heads that never saw the example do not believe its label: probably mislabelled", unit="probability",
+                         high="heads that never saw the example do not believe its label: probably mislabelled",
+                         unit="probability",
                          step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint)))

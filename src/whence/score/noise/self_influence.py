@@ -24,7 +24,8 @@ from whence.models.observe import Observer
 class SelfInfluence:
     """Log-probability of the example's label under the head with it, less that under the head without it, in nats."""
 
-    form: str = param("leave_one_out", "one Newton step without the row, or the first order", choices=("first_order", "leave_one_out"))
+    form: str = param("leave_one_out", "one Newton step without the row, or the first order",
+                      choices=("first_order", "leave_one_out"))
 
     card: ClassVar[Card] = Card(
         line="How much of the belief in a label comes from the example itself.",
@@ -40,7 +41,8 @@ class SelfInfluence:
         y = observer.labelled(pool, "self-influence")
         head = observer.head(pool)
         values = own_effect(observer.embeddings(pool), y, head.W, head.b, head.C, leave_one_out=self.form == "leave_one_out")
-        return Scores.of("self-influence", pool, values, high="only the example itself speaks for its label: probably mislabelled, or unique",
+        return Scores.of("self-influence", pool, values,
+                         high="only the example itself speaks for its label: probably mislabelled, or unique",
                          unit="nats", step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint)))
 
 

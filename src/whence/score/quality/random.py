@@ -21,7 +21,8 @@ from whence.models.observe import Observer
 class Random:
     """A number drawn uniformly between 0 and 1 for each id."""
 
-    card: ClassVar[Card] = Card(line="A random number for each example: the baseline of baselines.", cost="linear", status="baseline")
+    card: ClassVar[Card] = Card(line="A random number for each example: the baseline of baselines.", cost="linear",
+                                status="baseline")
 
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores:
         values = np.array([ctx.rng(f"score/random/{this}").random() for this in pool.ids], dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Every method here takes a pool and an observer and returns how unlike the rest, or unlike a reference, each example is (`Scorer`).
+"""Every method here takes a pool and an observer and returns how unlike its pool, or a reference, each example is (`Scorer`).
 
 HIGH ALWAYS MEANS UNUSUAL in this family. Without a `reference` an example is held against the rest of its own pool and never
 against itself; with one, the reference is the training data and the pool is what is asked about. Axes: what is compared

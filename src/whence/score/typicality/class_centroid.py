@@ -34,12 +34,15 @@ class ClassCentroid:
         y = observer.labelled(pool, "class-centroid")
         values, alone = centroid_distance(observer.embeddings(pool), y, len(pool.labels.names))
         missing = {pool.ids[i]: "the only example of its class" for i in np.flatnonzero(alone)}
-        return Scores.of("class-centroid", pool, values, high="far from the middle of its class: unusual, or mislabelled", unit="L2 distance",
+        return Scores.of("class-centroid", pool, values, high="far from the middle of its class: unusual, or mislabelled",
+                         unit="L2 distance",
                          step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint)), missing=missing)
 
 
-def centroid_distance(X: NDArray[np.floating], y: NDArray[np.integer], n_classes: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Distance [n] of each row of X [n, d] to the mean of the other rows of class y [n], and where there is no other (0.0 there)."""
+def centroid_distance(X: NDArray[np.floating], y: NDArray[np.integer], n_classes: int) -> tuple[NDArray[np.float64],
+                                                                                                NDArray[np.bool_]]:
+    """Distance [n] of each row of X [n, d] to the mean of the other rows of its class y [n]; where there is no other
+    (0.0 there)."""
     rows = X.astype(np.float64)
     count = np.bincount(y, minlength=n_classes)[y]
     sums = np.zeros((n_classes, X.shape[1]))

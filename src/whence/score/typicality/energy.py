@@ -63,10 +63,12 @@ class Energy:
             return {"energy": out}
 
         key = {"observable": "abet", "version": 1, "pool": pool.fingerprint, "by": observer.fingerprint,
-               "reference": None if reference is None else reference.fingerprint, "plan": [self.epochs, self.rate, _BATCH, _FOLDS]}
+               "reference": None if reference is None else reference.fingerprint,
+               "plan": [self.epochs, self.rate, _BATCH, _FOLDS]}
         values = observer.ctx.store.once(key, make)["energy"]
         inputs = (pool.fingerprint, observer.fingerprint) + (() if reference is None else (reference.fingerprint,))
-        return Scores.of("energy", pool, values, high="no class claims it: out of distribution, or likely to be got wrong", unit="nats",
+        return Scores.of("energy", pool, values, high="no class claims it: out of distribution, or likely to be got wrong",
+                         unit="nats",
                          step=step_of(self, seed=ctx.seed, inputs=inputs))
 
 

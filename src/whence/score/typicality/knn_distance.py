@@ -26,7 +26,8 @@ class KNNDistance:
 
     card: ClassVar[Card] = Card(
         line="Distance to the k-th nearest neighbour.",
-        papers=(Paper("Out-of-Distribution Detection with Deep Nearest Neighbors", "Sun, Ming, Zhu, Li", 2022, "arXiv:2204.06507"),),
+        papers=(Paper("Out-of-Distribution Detection with Deep Nearest Neighbors", "Sun, Ming, Zhu, Li", 2022,
+                      "arXiv:2204.06507"),),
         needs=("embeddings",),
         cost="one comparison of all pairs",
         status="baseline",

@@ -27,7 +27,8 @@ class MSP:
 
     card: ClassVar[Card] = Card(
         line="One minus the head's largest class probability.",
-        papers=(Paper("Unified Out-Of-Distribution Detection: A Model-Specific Perspective", "Averly, Chao", 2023, "arXiv:2304.06813"),
+        papers=(Paper("Unified Out-Of-Distribution Detection: A Model-Specific Perspective", "Averly, Chao", 2023,
+                      "arXiv:2304.06813"),
                 Paper("A Baseline for Detecting Misclassified and Out-of-Distribution Examples in Neural Networks",
                       "Hendrycks, Gimpel", 2017, "arXiv:1610.02136")),
         needs=("labels", "embeddings", "class_probs"),

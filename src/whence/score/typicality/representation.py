@@ -4,9 +4,9 @@ Carlini, Erlingsson, Papernot: Distribution Density, Tails, and Outliers in Mach
 The paper's five metrics are: distance to the decision boundary (adv), change of the model's view after training on other data
 (ret), agreement of an ensemble (agr), confidence of an ensemble (conf), and the strictest privacy budget at which the example
 is still learnt (priv). Here on softmax heads over frozen embeddings: the distance is exact, because the boundary is flat, and
-signed by whether the label's side is right; `retrained` is the mean divergence between heads that saw the example and heads that did not;
-the ensemble are heads on random halves of the pool. `private` is refused: it needs many differentially private trainings.
-Each metric is turned to a rank from 0 (prototype) to 1 (outlier); `combined` is the mean of the four.
+signed by whether the label's side is right; `retrained` is the divergence between heads that saw the example and heads that
+did not; the ensemble are heads on random halves of the pool. `private` is refused, for it needs many differentially private
+trainings. Each metric is turned to a rank from 0 (prototype) to 1 (outlier); `combined` is the mean of the four.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Representation:
 
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores:
         if self.metric == "private":
-            raise NotCapable("representation by privacy needs many differentially private trainings of the model, which are not done here",
+            raise NotCapable("representation by privacy needs many differentially private trainings, which are not done here",
                              legal=("combined", *METRICS))
         y = observer.labelled(pool, "representation")
         n_classes = len(pool.labels.names)

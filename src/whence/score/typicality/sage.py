@@ -97,7 +97,7 @@ def residual_out_of_fold(X: NDArray[np.floating], fold: NDArray[np.int64], rank:
 
 
 def empirical_probability(known: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of `known` [n] at least as large as each of `asked` [m], one counted more on both sides so that it is never 0: [m]."""
+    """Share of `known` [n] at least as large as each of `asked` [m], one counted more on both sides (never 0): [m]."""
     above = len(known) - np.searchsorted(np.sort(known), asked, side="left")
     return (above + 1.0) / (len(known) + 1.0)
 

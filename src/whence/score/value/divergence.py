@@ -29,7 +29,7 @@ GRADES = ("equivalent", "one word", "a phrase", "half dropped", "exchanged")
 
 @method
 class Divergence:
-    """The ranker's score of each pair, in margins: corrupted pairs of one grade more should lie one margin higher. HIGH DIVERGES."""
+    """The ranker's score of each pair: a corruption of one grade more should lie one margin higher. HIGH DIVERGES."""
 
     pairs: int = param(1500, "pairs that are corrupted to train the ranker, at most", ge=10)
     penalty: float = param(0.001, "L2 penalty on the ranker's weights", gt=0)
@@ -46,7 +46,8 @@ class Divergence:
         if "pair" not in pool.roles:
             raise NotCapable("divergence needs pairs", given=", ".join(pool.columns), do="name the second side with --pair")
         left, right = ([("" if v is None else str(v)) for v in pool.column(role)] for role in ("text", "pair"))
-        missing = {this: "one side is empty" for this, a, b in zip(pool.ids, left, right, strict=True) if not a.strip() or not b.strip()}
+        missing = {this: "one side is empty" for this, a,
+                   b in zip(pool.ids, left, right, strict=True) if not a.strip() or not b.strip()}
         full = [i for i, this in enumerate(pool.ids) if this not in missing]
         if len(full) < 10:
             raise NotCapable("divergence needs pairs to learn from", given=f"{len(full)} with two sides", legal="10 or more")

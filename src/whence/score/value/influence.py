@@ -24,7 +24,8 @@ from whence.models.observe import Observer
 class Influence:
     """Effect of the example on the mean log-probability of the reference's labels, in nats; negative: it hurts."""
 
-    form: str = param("first_order", "the first order, or one Newton step without the row", choices=("first_order", "leave_one_out"))
+    form: str = param("first_order", "the first order, or one Newton step without the row",
+                      choices=("first_order", "leave_one_out"))
 
     card: ClassVar[Card] = Card(
         line="Effect of an example on the log-probability of the reference's labels.",
@@ -50,4 +51,5 @@ class Influence:
         values, _ = influence_on_mean(curve, observer.embeddings(reference), yq,
                                       form="leave_one_out" if self.form == "leave_one_out" else "first_order")
         return Scores.of("influence", pool, values, high="training on it makes the reference's labels more probable", unit="nats",
-                         step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint, reference.fingerprint)))
+                         step=step_of(self, seed=ctx.seed,
+                                      inputs=(pool.fingerprint, observer.fingerprint, reference.fingerprint)))

@@ -27,7 +27,8 @@ class KNNShapley:
 
     card: ClassVar[Card] = Card(
         line="Shapley value for a nearest-neighbour classifier on the reference, exactly.",
-        papers=(Paper("Efficient Task-Specific Data Valuation for Nearest Neighbor Algorithms", "Jia et al.", 2019, "arXiv:1908.08619"),),
+        papers=(Paper("Efficient Task-Specific Data Valuation for Nearest Neighbor Algorithms", "Jia et al.", 2019,
+                      "arXiv:1908.08619"),),
         needs=("labels", "embeddings", "reference"),
         cost="n log n for each reference example",
     )
@@ -48,5 +49,7 @@ class KNNShapley:
         order = np.argsort(np.array(pool.ids))
         values = np.empty(len(y))
         values[order] = knn_shapley(observer.embeddings(pool)[order], y[order], observer.embeddings(reference), yq, self.k)
-        return Scores.of("knn-shapley", pool, values, high="it makes the reference's labels come out right", unit="share of accuracy",
-                         step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint, reference.fingerprint)))
+        return Scores.of("knn-shapley", pool, values, high="it makes the reference's labels come out right",
+                         unit="share of accuracy",
+                         step=step_of(self, seed=ctx.seed,
+                                      inputs=(pool.fingerprint, observer.fingerprint, reference.fingerprint)))

@@ -59,7 +59,8 @@ class TSimilarity:
         key = {"observable": "t-similarity", "version": 1, "pool": pool.fingerprint, "by": observer.fingerprint,
                "plan": [self.heads, self.gamma, self.steps, self.rate]}
         return Scores.of("t-similarity", pool, observer.ctx.store.once(key, make)["similarity"],
-                         high="heads agree though they were told not to: a guess to be trusted", unit="inner product of distributions",
+                         high="heads agree though they were told not to: a guess to be trusted",
+                         unit="inner product of distributions",
                          step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint)))
 
 
@@ -92,7 +93,8 @@ def loss_gradient(P: NDArray[np.float64], Pu: NDArray[np.float64], y: NDArray[np
     return labelled, gamma * Pu * (inner - (Pu * inner).sum(axis=2, keepdims=True))
 
 
-def diverse_heads(X: NDArray[np.float32], y: NDArray[np.integer], n_classes: int, heads: int, gamma: float, steps: int, rate: float,
+def diverse_heads(X: NDArray[np.float32], y: NDArray[np.integer], n_classes: int, heads: int, gamma: float, steps: int,
+                  rate: float,
                   rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Train heads W [M, C, d], b [M, C] by Adam on rows of X [n, d] with y >= 0, disagreeing on those with y < 0 (or on all)."""
     labelled, free = np.flatnonzero(y >= 0), np.flatnonzero(y < 0)
