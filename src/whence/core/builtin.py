@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator
@@ -65,10 +66,8 @@ def docstrings(root: Path | None = None) -> list[dict[str, Any]]:
     if not root.is_dir():
         raise BadInput("This Python has its standard library in no folder", given=root, do="use a file of your own")
     by_module: dict[str, list[dict[str, Any]]] = {}
-    for path in sorted(root.rglob("*.py"), key=lambda p: p.relative_to(root).as_posix()):
+    for path in _files(root):
         parts = path.relative_to(root).parts
-        if _NOT_LIBRARY & set(parts) or any(p.startswith((".", "config-")) for p in parts) or parts[0].startswith("_sysconfigdata"):
-            continue
         module = parts[0].removesuffix(".py")
         # _pydecimal.py is the decimal module, _collections_abc.py belongs to collections
         module = module.removeprefix("_py") if module.startswith("_py") else module
@@ -78,12 +77,21 @@ def docstrings(root: Path | None = None) -> list[dict[str, Any]]:
             by_module.setdefault(module, []).append(
                 {"text": text, "label": module, "name": _dotted(parts, name), "file": "/".join(parts), "line": line})
     large = sorted((m for m, rows in by_module.items() if len(rows) >= LEAST), key=lambda m: (-len(by_module[m]), m))[:CLASSES]
-    kept = []
+    kept: list[dict[str, Any]] = []
     for module in sorted(large):
         rows = by_module[module]
         chosen = sorted(range(len(rows)), key=lambda i: _order(rows[i]))[:MOST]
         kept.extend(rows[i] for i in sorted(chosen))
     return kept
+
+
+def _files(root: Path) -> list[Path]:
+    """The library's own .py files, sorted by their path below `root`."""
+    found: list[Path] = []
+    for folder, below, names in os.walk(root):
+        below[:] = [b for b in below if b not in _NOT_LIBRARY and not b.startswith((".", "config-"))]
+        found.extend(Path(folder, n) for n in names if n.endswith(".py") and not n.startswith("_sysconfigdata"))
+    return sorted(found, key=lambda p: p.relative_to(root).as_posix())
 
 
 def _dotted(parts: tuple[str, ...], name: str) -> str:
@@ -105,21 +113,22 @@ def _of_file(path: Path) -> Iterator[tuple[str, str, int]]:
     except (OSError, SyntaxError, ValueError):
         return
     pending: list[tuple[str, ast.AST]] = [("", tree)]
-    found = []
+    found: list[tuple[str, str, int]] = []
     while pending:
         name, node = pending.pop()
         body = getattr(node, "body", [])
-        first = body[0] if isinstance(body, list) and body else None
+        first = body[0] if body and not isinstance(node, ast.If | ast.Try) else None
         if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
             text = inspect.cleandoc(first.value.value).strip()
             if len(text) >= SHORTEST and "\x00" not in text:
                 found.append((name, text.encode("utf-8", "replace").decode(), first.lineno))
-        for child in body if isinstance(body, list) else []:
+        for child in (*body, *getattr(node, "orelse", ()), *getattr(node, "handlers", ()), *getattr(node, "finalbody", ())):
             if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 pending.append((f"{name}.{child.name}" if name else child.name, child))
             elif isinstance(child, ast.If | ast.Try):
-                pending.extend((f"{name}.{c.name}" if name else c.name, c) for c in ast.walk(child)
-                               if isinstance(c, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef))
+                pending.append((name, child))
+            elif isinstance(child, ast.ExceptHandler):
+                pending.extend((name, c) for c in [ast.If(ast.Constant(True), child.body, [])])
     yield from sorted(found, key=lambda f: (f[2], f[0]))
 
 

@@ -50,16 +50,16 @@ class Example:
 class Quarantined:
     """A row of the input that could not be used: which file, which line (1-based), why, and how it starts (200 characters)."""
 
-    file: str
+    path: str
     line: int | None
     reason: str
-    start: str = ""
+    raw: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}{'' if self.line is None else f':{self.line}'}: {self.reason}"
+        return f"{self.path}{'' if self.line is None else f':{self.line}'}: {self.reason}"
 
     def to_dict(self) -> dict[str, Any]:
-        return {"file": self.file, "line": self.line, "reason": self.reason, "start": self.start}
+        return {"path": self.path, "line": self.line, "reason": self.reason, "raw": self.raw}
 
 
 @dataclass(frozen=True)

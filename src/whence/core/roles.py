@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pyarrow as pa
@@ -243,9 +244,11 @@ def _example(table: pa.Table, free: list[_Column], take: Any, path: str | None, 
             take("response", outputs[0], f"column '{outputs[0].name}'")
         return None
     for asks in ("question", "query", "input", "source", "problem", "document", "article", "context"):
-        c = by.get(asks)
+        if asks not in by:
+            continue
+        c = by[asks]
         answer = next((o for o in outputs if o is not c and o.prose and not o.label_like), None)
-        if c is not None and c.kind == "text" and c.prose and answer is not None and not labelled and not any(
+        if c.kind == "text" and c.prose and answer is not None and not labelled and not any(
             k in by and by[k].label_like for k in LABEL_NAMES[0]
         ):
             take("prompt", c, f"column '{c.name}'")
@@ -358,7 +361,7 @@ def name_columns(table: pa.Table, asked: Mapping[str, str] | None = None) -> pa.
     for c in columns.values():
         if c.kind == "whole" and c.filled == c.rows == c.distinct and c.rows > 2:
             values = table.column(c.name).to_pylist()
-            if all(b > a for a, b in zip(values, values[1:], strict=False)):
+            if all(b > a for a, b in pairwise(values)):
                 new.setdefault(c.name, "id")
                 break
     try:

@@ -18,7 +18,7 @@ import orjson
 import pyarrow as pa
 
 from whence.core.errors import BadInput
-from whence.core.pool import ID, PARENTS, SOURCE, Pool
+from whence.core.pool import PARENTS, SOURCE, Pool
 from whence.core.store import disk_error
 
 _CODECS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
@@ -35,7 +35,8 @@ def write(pool: Pool, path: str | Path) -> Path:
         ".csv": write_csv, ".tsv": write_csv,
     }
     if kind not in writers:
-        raise BadInput("The suffix names no format that can be written", path=path, given=kind or "no suffix", legal=sorted(writers))
+        raise BadInput("The suffix names no format that can be written", path=path, given=kind or "no suffix",
+                       legal=sorted(writers))
     return writers[kind](pool, path)
 
 

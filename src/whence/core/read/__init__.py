@@ -58,7 +58,7 @@ def load(
 
     Raises BadInput, with what was given, what is legal and what to do, for anything that is no data.
     """
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):  # type: ignore[redundant-expr]
         raise BadInput("The limit must be a whole number of 1 or more", given=repr(limit))
     for role in roles or {}:
         if role not in ROLES:
@@ -102,7 +102,10 @@ def _read_file(source: Source, settings: Settings, split: str | None) -> Found:
         check_text(source, head)
     if kind == "json":
         return read_json(source, settings, split)
-    read = {"jsonl": read_jsonl, "delimited": read_delimited, "plain": read_plain, "parquet": read_parquet, "arrow": read_arrow}[kind]
+    readers: dict[str, Callable[[Source, Settings], Found]] = {
+        "jsonl": read_jsonl, "delimited": read_delimited, "plain": read_plain, "parquet": read_parquet, "arrow": read_arrow,
+    }
+    read = readers[kind]
     if split is None:
         return read(source, settings)
     found = read(source, replace(settings, limit=None))
@@ -229,7 +232,9 @@ def _pool(
         sources = pc.coalesce(old.cast(pa.string()), sources)
     made = Pool.from_arrow(kept.replace_schema_metadata(None), roles=guess.roles, name=name, sources=sources.to_pylist(),
                            lineage=(step,))
-    return replace(made, quarantined=quarantined)
+    # why each role was taken travels with the table, for reports
+    why = {f"whence:role:{role}": reason for role, _, reason in (r.partition(": ") for r in guess.reasons)}
+    return replace(made, table=made.table.replace_schema_metadata(why), quarantined=quarantined)
 
 
 def _not_empty(found: Found, given: str) -> None:
@@ -320,8 +325,8 @@ def _usable(
         file, _, line = str(sources[row].as_py()).rpartition(":")
         start = json_text({k: v[0] for k, v in table.slice(row, 1).to_pydict().items()})[:START]
         if strict:
-            raise BadInput(f"A row cannot be used: {reason}", path=given, line=int(line) if line.isdigit() else None, given=start,
-                           do="repair the row, or load without strict to quarantine it")
+            raise BadInput(f"A row cannot be used: {reason}", path=given, line=int(line) if line.isdigit() else None,
+                           given=start, do="repair the row, or load without strict to quarantine it")
         quarantined.append(Quarantined(file, int(line) if line.isdigit() else None, reason, start))
     if bad:
         keep = pa.array([i for i in range(table.num_rows) if i not in bad], pa.int64())

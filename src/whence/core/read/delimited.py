@@ -36,8 +36,8 @@ def read_delimited(source: Source, settings: Settings, *, max_line: int = MAX_LI
     head = sample_lines(source.head(1 << 16))
     sign = sign or delimiter(head, source.suffix)
     if sign is None:  # one column: its lines may hold commas, so they are divided by a sign that text does not have
-        usual = "\t" if source.suffix in (".tsv", ".tab") else ","
-        sign = usual if head and usual in head[0] else "\x1f"
+        own = "\t" if source.suffix in (".tsv", ".tab") else ","
+        sign = own if head and own in head[0] else "\x1f"
     sample = _records_of(head, sign)
     widths = Counter(len(r) for r in sample)
     header = _header(sample)

@@ -32,12 +32,13 @@ def read_folder(folder: Path, settings: Settings, split: str | None, read_file: 
         return _saved(folder, settings)
     sources = [s for p in sorted(folder.rglob("*")) if _visible(p, folder) and p.is_file()
                for s in [Source.of(p, p.relative_to(folder).as_posix())] if s.suffix in SUFFIXES]
-    data = [s for s in sources if SUFFIXES[s.suffix] != "plain" and not s.label.endswith(("dataset_info.json", "state.json"))]
+    described = ("dataset_info.json", "state.json", "dataset_infos.json", "config.json")
+    data = [s for s in sources if SUFFIXES[s.suffix] != "plain" and not s.label.endswith(described)]
     files = data or sources
     if not files:
         seen = sorted(p.name for p in folder.iterdir())[:8]
-        raise BadInput("The folder has no data files", path=folder, given=f"files {', '.join(seen)}" if seen else "an empty folder",
-                       legal=sorted(SUFFIXES), do="give a folder with data files, or a file")
+        raise BadInput("The folder has no data files", path=folder, legal=sorted(SUFFIXES),
+                       given=f"files {', '.join(seen)}" if seen else "an empty folder", do="give a folder with data files, or a file")
     by_split: dict[str, list[Source]] = {}
     for file in files:
         by_split.setdefault(of_file(file.label) or "", []).append(file)
@@ -105,7 +106,8 @@ def _saved(folder: Path, settings: Settings) -> Found:
     names = listed or sorted(p.name for p in folder.glob("*.arrow"))
     gone = [n for n in names if not (folder / n).is_file() or Path(n).name != n]
     if gone or not names:
-        raise BadInput("The data set's Arrow files are missing", path=folder, given=gone or "no .arrow file", do="save the data set again")
+        raise BadInput("The data set's Arrow files are missing", path=folder, given=gone or "no .arrow file",
+                       do="save the data set again")
     features = _json(folder / "dataset_info.json").get("features") if (folder / "dataset_info.json").is_file() else None
     found = []
     left = settings.limit

@@ -40,6 +40,9 @@ def read_value(source: Source, settings: Settings, value: Any, split: str | None
         only = len(splits) == 1 and not any(isinstance(v, list | dict) and v for k, v in value.items() if str(k) not in splits)
         if only and split is None:
             return read_value(source, settings, next(iter(splits.values())), None)
+        inner = next((value[k] for k in ("data", "rows", "examples", "records") if isinstance(value.get(k), Mapping)), None)
+        if inner and not splits and all(isinstance(v, Mapping) for v in inner.values()):  # rows by key, beside a description
+            return read_value(source, settings, inner, split)
         if splits and (len(splits) == len(value) or not _columns(value)):
             return read_value(source, settings, splits[choose(splits, split, source.given)], None)
     if split is not None:
@@ -74,7 +77,8 @@ def _shapeless(source: Source, value: Any) -> BadInput:
     if isinstance(value, list | Mapping) and not value:
         return BadInput("There are no rows in this document", path=source.given, do="give a file with examples")
     return BadInput("The document is not a table", path=source.given, given=given,
-                    legal="an array of objects, an object of columns of one length, an object of splits", do="write one object per line")
+                    legal="an array of objects, an object of columns of one length, an object of splits",
+                    do="write one object per line")
 
 
 def _from_list(rows: Rows, value: Sequence[Any]) -> bool:

@@ -69,4 +69,5 @@ def _constant(name: str) -> float | None:
 def _called(value: Any) -> str:
     if value is None:
         return "null"
-    return {str: "a string", bool: "true or false", int: "a number", float: "a number", list: "an array"}.get(type(value), "a value")
+    names = {str: "a string", bool: "true or false", int: "a number", float: "a number", list: "an array"}
+    return names.get(type(value), "a value")

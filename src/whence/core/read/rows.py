@@ -77,7 +77,7 @@ class Rows:
 
             first = self.quarantined[0]
             raise BadInput(f"{bad:,} of {bad + good:,} lines are not {self.kind}, so this is probably another format",
-                           path=self.source.given, line=first.line, given=f"{first.reason}: {first.start[:80]}",
+                           path=self.source.given, line=first.line, given=f"{first.reason}: {first.raw[:80]}",
                            do=f"it looks like {looks_like(self.source.head(1 << 16))}; give the file the suffix of its format")
 
     def found(self, *, named: bool = True) -> Found:

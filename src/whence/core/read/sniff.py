@@ -46,7 +46,7 @@ def _json_shape(head: bytes) -> Format | None:
     try:
         value = orjson.loads(first)
     except orjson.JSONDecodeError:
-        if text[:1] == b"{" and not first.strip() == b"{" and _json_shape_line(rest):
+        if text[:1] == b"{" and first.strip() != b"{" and _json_shape_line(rest):
             return "jsonl"  # the first line is broken, the second is an object
         after = text[1:].lstrip()[:1]
         legal = b'"}' if text[:1] == b"{" else b'[{"-0123456789tfn]'

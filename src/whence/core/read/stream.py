@@ -95,7 +95,8 @@ def _missing(path: Path, given: str) -> BadInput:
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.6)
     if not folder.is_dir():
         return BadInput("There is no such folder", path=str(folder), given=given, do="look at the path")
-    return BadInput("There is no such file", path=given, legal=None if not names else f"{len(names)} other names in that folder",
+    return BadInput("There is no such file", path=given,
+                    legal=None if not names else f"one of the {len(names)} names in that folder",
                     do=f"did you mean '{near[0]}'?" if near else "look at the path; a built-in data set is called stdlib:docstrings")
 
 
@@ -159,7 +160,8 @@ def check_text(source: Source, head: bytes) -> None:
     """Raises BadInput when the first bytes are those of another encoding, or no text at all."""
     for bom, name in _BOMS:
         if head.startswith(bom):
-            raise BadInput(f"The file is {name}", path=source.given, legal="UTF-8", do=f"save it as UTF-8: iconv -f {name} -t UTF-8")
+            raise BadInput(f"The file is {name}", path=source.given, legal="UTF-8",
+                           do=f"save it as UTF-8: iconv -f {name} -t UTF-8")
     for magic, name in _BINARY:
         if head.startswith(magic):
             raise BadInput(f"This is {name}, not data that can be read", path=source.given,
