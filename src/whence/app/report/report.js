@@ -486,7 +486,7 @@ section("selectors", "Selectors", "Room of selectors", C ? `How good is a model 
     },
   }));
   return h("div", { class: "stack" },
-    says.length ? h("p", {}, says.join(" ")) : null,
+    says.length ? h("p", { style: { "max-width": "46rem" } }, says.join(" ")) : null,
     h("figure", { class: "panel" }, h("div", { class: "bar", style: { "margin-bottom": ".75rem" } }, h("strong", { class: "grow" }, `${C.metric || "Metric"}${asRate ? ", %" : ""}`),
       h("button", { class: "btn", type: "button", onclick: () => set((m) => m === random || others.indexOf(m) < 5) }, "Best five"), h("button", { class: "btn", type: "button", onclick: () => set(() => true) }, "All"), h("button", { class: "btn", type: "button", onclick: () => set((m) => m === random) }, "Random only")),
     chart, h("div", { class: "legend gap-s", role: "group", "aria-label": "Methods in the chart" }, keys)),
@@ -723,6 +723,9 @@ section("map", "Map", "Map of examples", E && E.x ? `Each dot is a row; rows tha
   };
   new ResizeObserver(() => requestAnimationFrame(() => { if (frame.clientWidth !== w || frame.clientHeight !== hgt) size(); })).observe(frame);
   redraws.push(draw);
+  let still = null;  // printers show pictures, not every one shows a canvas
+  addEventListener("beforeprint", () => { if (w) { draw(); still = h("img", { alt: "Map of examples", src: base.toDataURL() }); frame.append(still); } });
+  addEventListener("afterprint", () => { if (still) still.remove(); still = null; });
   const side = h("div", { class: "panel pin", "aria-live": "polite" });
   const showPin = (i) => {
     clear(side);
@@ -744,7 +747,7 @@ section("map", "Map", "Map of examples", E && E.x ? `Each dot is a row; rows tha
   frame.append(h("div", { class: "zoom" }, [["+", "Zoom in", 1.6], ["−", "Zoom out", 1 / 1.6], ["⤢", "Show all", 1e-9]].map(([t, name, by]) => h("button", { class: "btn", type: "button", "aria-label": name, title: name, onclick: () => zoom(by) }, t))));
   colourise();
   filter();
-  return h("div", { class: "map" }, h("div", { class: "panel" }, h("div", { class: "bar" }, h("label", { class: "tag" }, "Colour", choose), find, status), h("div", { class: "gap-s" }, frame), h("div", { class: "gap-s" }, legend), h("p", { class: "small quiet gap-s no-print" }, "Click a dot to pin it. Drag to move and use the wheel to zoom once the map has been clicked.")), side);
+  return h("div", { class: "map" }, h("div", { class: "panel" }, h("div", { class: "bar" }, h("label", { class: "tag" }, h("span", {}, "Colour"), choose), find, status), h("div", { class: "gap-s" }, frame), h("div", { class: "gap-s" }, legend), h("p", { class: "small quiet gap-s no-print" }, "Click a dot to pin it. Drag to move and use the wheel to zoom once the map has been clicked.")), side);
 });
 
 // ---- table of examples -------------------------------------------------------------------------------------------------
@@ -1000,7 +1003,7 @@ function page() {
   const main = h("main", { class: "main", id: "top", tabindex: "-1" });
   const frame = h("div", { class: "frame" }, h("div", { class: "side" }, h("div", { class: "brand" }, logo, h("span", {}, "Whence")), nav), main);
   document.getElementById("page").append(h("a", { class: "skip", href: "#top" }, "Skip to the report"), frame, tip);
-  main.append(h("header", { class: "top" }, h("div", {}, h("h1", {}, D.title || "Whence report"), h("p", { class: "meta num" }, meta.map((t) => h("span", {}, t)))), themeButton));
+  main.append(h("header", { class: "top" }, h("div", {}, h("h1", {}, D.title || "Whence report"), h("p", { class: "meta num" }, meta.map((t) => h("bdi", {}, t)))), themeButton));
   const guarded = (id, draw) => {
     try { return draw(); } catch (error) { fail(id, error); console.error(error); return h("p", { class: "broken" }, "This part could not be drawn. The figures are in the files of the run folder."); }
   };

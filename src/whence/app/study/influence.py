@@ -19,7 +19,7 @@ from whence.core.pool import Pool
 from whence.models.observe import Observer
 
 #: Tracers held against retraining; the first is the one whose figure is quoted, the rest are there for contrast.
-TRACERS = ("influence", "gradient-dot", "gradient-cosine", "representer", "embedding-similarity", "bm25", "random-links")
+TRACERS = ("influence", "gradient-dot", "gradient-cosine", "representer", "label-similarity", "bm25", "random-links")
 _QUERIES = 200
 _WORK = 6e12  # multiply-adds that retraining may cost; fewer retrains beyond
 

@@ -28,7 +28,7 @@ SIGNALS = (
 TARGETED = ("influence", "knn-shapley")
 #: Signals that speak of label noise: +1 where a high value is suspicious, -1 where a low one is.
 NOISE = {
-    "consensus": 1, "confident-learning": 1, "self-confidence": -1, "normalized-margin": -1, "knn-agreement": -1, "map-d": 1,
+    "consensus": 1, "confident-learning": 1, "self-confidence": 1, "normalized-margin": 1, "knn-agreement": 1, "map-d": 1,
     "self-influence": 1, "el2n": 1, "grand": 1, "forgetting": 1, "learning-order": 1, "confidence": -1, "margin": -1,
     "agreement": -1, "class-centroid": 1,
 }

@@ -16,10 +16,13 @@ import numpy as np
 from whence.core.card import Card, Paper, Preset
 from whence.core.context import Context
 from whence.core.decision import Selection
+from whence.core.errors import OverBudget
 from whence.core.method import method, param, step_of
 from whence.core.pool import Pool
 from whence.models.observe import Observer
 from whence.select.budget import checked
+
+_MOST = 46_000  # rows whose pairs fit the kernel's 4 GiB
 
 
 @method
@@ -54,6 +57,9 @@ class FacilityLocation:
             rows, gains = facility_location_by_class(X, codes, proportional_budgets(codes, k))
             rows = rows[np.argsort(-gains, kind="stable")]
         else:
+            if len(pool) > _MOST:
+                raise OverBudget(f"Facility location over all pairs of {len(pool):,} examples would take {2 * len(pool) ** 2 / 1e9:.0f} GB",
+                                 legal=f"up to {_MOST:,} examples", do="use by_class=True, or k-center")
             rows = facility_location(X, k)[0]
         return Selection.of(pool, rows, step=step_of(self, inputs=(pool.fingerprint, observer.fingerprint)),
                             reason="represented by a chosen example")

@@ -1,7 +1,7 @@
-"""Nearest neighbours: cosine of embeddings, signed by whether the labels agree.
+"""Nearest neighbours: cosine of embeddings.
 
-The baseline that an attribution has to beat. A neighbour with the question's label counts as helping and one with another
-label as hurting; with `signed=False` the plain cosine is given.
+The baseline that an attribution has to beat. With `signed` a neighbour with the question's label counts as helping and one
+with another label as hurting.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from whence.core.card import Card
+from whence.core.card import Card, Preset
 from whence.core.context import Context
 from whence.core.evidence import Links
 from whence.core.method import method, param, step_of
@@ -21,13 +21,14 @@ from whence.trace.training._links import inputs_of, linked
 
 @method
 class EmbeddingSimilarity:
-    """Cosine between a question and each training example, by default negative where their labels differ."""
+    """Cosine between a question and each training example."""
 
     card: ClassVar[Card] = Card(
-        line="Cosine of embeddings, negative where the labels differ: what looking for similar rows gives.",
+        line="Cosine of embeddings: what looking for similar rows gives.",
         needs=("text", "embeddings"),
         cost="one matrix product",
         status="baseline",
+        presets={"label-similarity": Preset({"signed": True}, "Neighbours with another label count as hurting.")},
     )
 
     signed: bool = param(False, "count a neighbour with another label as negative")
