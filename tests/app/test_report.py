@@ -190,6 +190,30 @@ def test_twenty_thousand_rows_of_sixteen_signals_stay_small() -> None:
 
 # -- what a browser shows -----------------------------------------------------------------------------------------------------
 
+
+def luminance(colour: str) -> float:
+    """Relative luminance of a #rrggbb colour, by the definition of WCAG 2."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(theme: str) -> None:
+    style = render({}).split("<style>")[1].split("</style>")[0]
+    blocks = re.findall(r":root[^{]*\{([^}]*)\}", style)
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})\b", blocks[0] if theme == "light" else blocks[1]))
+    pairs = [(ink, ground) for ink in ("ink", "ink-2", "ink-3", "accent") for ground in ("bg", "surface", "sunk")]
+    pairs += [(word, f"{word}-soft") for word in ("good", "warn", "bad", "info", "accent")]
+    pairs += [("surface", word) for word in ("good", "warn", "bad", "info")] + [("mark-ink", "mark")]
+    for ink, ground in pairs:
+        high, low = sorted((luminance(colours[ink]), luminance(colours[ground])), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
+    for k in range(9):  # marks need 3 to 1 where text needs 4.5; the two palest are told apart by shape and word as well
+        high, low = sorted((luminance(colours[f"c{k}"]), luminance(colours["surface"])), reverse=True)
+        assert (high + 0.05) / (low + 0.05) >= 2.4, k
+
+
 Browse = Callable[..., str]
 
 
@@ -368,7 +392,11 @@ def test_thin_parts_are_drawn_too(browse: Browse) -> None:
     }
     words = seen(browse(thin))
     assert "Nothing beats keeping everything." in words and "No proven difference" in words and "No change was measured" in words
-    assert "no coordinates" in words and "not among the rows in this report" in words and "No pairs to show." in words
+    assert (
+        "Not part of this run: a map of examples." in words
+        and "not among the rows in this report" in words
+        and "No pairs to show." in words
+    )
 
 
 @pytest.mark.browser
@@ -409,6 +437,22 @@ def test_the_table_sorts_filters_searches_and_opens(browse: Browse) -> None:
 
 
 @pytest.mark.browser
+def test_a_row_that_is_named_elsewhere_leads_to_its_signals(browse: Browse) -> None:
+    payload = payloads.make_payload(n=100)
+    payload["examples"]["x"] = payload["examples"]["y"] = None
+    payload["influence"]["harmful"] = [payload["examples"]["id"][77]]
+    page = browse(
+        payload,
+        drive="""
+        click('#influence .two > :last-child button');
+        tell('open', page.querySelectorAll('#examples .row-detail').length);
+        tell('row', +document.activeElement.closest('tr').dataset.row);
+        tell('id', one('#examples .row-detail .mono').textContent);""",
+    )
+    assert (told(page, "open"), told(page, "row"), told(page, "id")) == (1, 77, payload["examples"]["id"][77])
+
+
+@pytest.mark.browser
 def test_the_map_is_hovered_pinned_zoomed_and_coloured(browse: Browse) -> None:
     page = browse(
         payloads.make_payload(n=300),
@@ -425,7 +469,8 @@ def test_the_map_is_hovered_pinned_zoomed_and_coloured(browse: Browse) -> None:
           g.drawImage(from, 0, 0);
           return g.getImageData(0, 0, copy.width, copy.height).data.filter((v, k) => k % 4 === 3 && v > 0).length;
         };
-        tell('ink', ink());
+        const first = ink();
+        tell('ink', first);
         over.focus();
         over.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true }));
         tell('pinned', one('.pin').textContent);
@@ -438,7 +483,7 @@ def test_the_map_is_hovered_pinned_zoomed_and_coloured(browse: Browse) -> None:
         }
         tell('tip', shown);
         for (let k = 0; k < 12; k++) over.dispatchEvent(new KeyboardEvent('keydown', { key: '+', bubbles: true }));
-        await later(200);
+        for (let k = 0; k < 40 && ink() === first; k++) await later(25);
         tell('zoomed', ink());
         const choose = one('#map select');
         choose.value = 'score:noise';
@@ -505,7 +550,8 @@ def test_the_theme_follows_its_button(browse: Browse) -> None:
     page = browse(
         {"title": "t"},
         theme="light",
-        drive="const now = () => document.documentElement.dataset.theme;" " tell('one', now()); click('.top .btn'); tell('two', now());",
+        drive="const now = () => document.documentElement.dataset.theme;"
+        " tell('one', now()); click('.top .btn'); tell('two', now());",
     )
     assert (told(page, "one"), told(page, "two")) == ("light", "dark")
 

@@ -242,7 +242,7 @@ function paged(items, per, draw, where) {  // a list in pages; draw(slice) retur
     foot.hidden = pages < 2 && items.length > 0;
   }
   fill();
-  return { nodes: [holder, foot], show: (next) => { items = next; page = 0; fill(); }, refresh: fill };
+  return { nodes: [holder, foot], show: (next) => { items = next; page = 0; fill(); }, refresh: fill, go: (k) => { page = k; fill(); } };
 }
 // An interval with its dot on a line of its own: {v, low, high} between lo and hi.
 function intervalMark(w, hgt, lo, hi, row, colour, base) {
@@ -284,10 +284,13 @@ function facts(i) {
 }
 let pinned = -1;
 const onPin = [];
+let reveal = () => {};  // opens a row in the table of examples
 function pin(i, go) {
   pinned = i;
   onPin.forEach((f) => f(i));
-  if (go) (document.getElementById("map") || document.getElementById("examples")).scrollIntoView();
+  if (!go) return;
+  const there = document.getElementById("map");
+  if (there) there.scrollIntoView(); else reveal(i);
 }
 function row(id, extra) {  // an example known by its id, as a line that leads to its signals
   const i = E && E.at.has(id) ? E.at.get(id) : -1;
@@ -499,7 +502,6 @@ section("selectors", "Selectors", "Room of selectors", C ? `How good is a model 
 // ---- map ---------------------------------------------------------------------------------------------------------------
 const BINS = 21;
 section("map", "Map", "Map of examples", E && E.x ? `Each dot is a row; rows that mean alike lie close${E.projection ? ` (${E.projection} of the embeddings)` : ""}. Click a dot to see all its signals side by side.` : "", () => {
-  if (!E || !E.x || !E.y) return h("p", { class: "none" }, "This run has no coordinates of examples.");
   const n = E.n;
   let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
   for (let i = 0; i < n; i++) {
@@ -563,7 +565,7 @@ section("map", "Map", "Map of examples", E && E.x ? `Each dot is a row; rows tha
   function filter() {
     const q = query.trim().toLowerCase();
     let hits = 0;
-    for (let i = 0; i < n; i++) { match[i] = !q || E.text[i].toLowerCase().includes(q) || (E.label.of(i) || "").toLowerCase().includes(q) || E.id[i].startsWith(q) ? 1 : 0; hits += match[i]; }
+    for (let i = 0; i < n; i++) { match[i] = !q || E.text[i].toLowerCase().includes(q) || (E.label.of(i) || "").toLowerCase().includes(q) || E.id[i].toLowerCase().startsWith(q) ? 1 : 0; hits += match[i]; }
     status.textContent = q ? `${whole(hits)} of ${whole(n)} match` : E.total && E.total > n ? `${whole(n)} of ${whole(E.total)} rows, drawn at random` : plural(n, "row");
   }
   const dots = new Map();
@@ -783,13 +785,14 @@ section("examples", "Examples", "Examples and their signals", E ? "Sort by a sig
     open === i && h("tr", { class: "row-detail" }, h("td", { colspan: 3 + shown.length }, h("div", { class: "inside" }, facts(i), h("p", { class: "small quiet mono gap-s" }, E.id[i]), profile(i, true), E.x && h("button", { class: "btn gap", type: "button", onclick: () => pin(i, true) }, "Show on the map"))))]);
     return h("div", { class: "boxed scroll", tabindex: "0", role: "region", "aria-label": "Examples" }, h("table", {}, h("caption", { class: "sr" }, "Examples and their signals"), h("thead", {}, head), h("tbody", {}, body.length ? body : h("tr", {}, h("td", { colspan: 3 + shown.length, class: "quiet" }, "No row matches.")))));
   };
-  const pages = paged([], 20, grid, "rows");
+  const per = 20;
+  const pages = paged([], per, grid, "rows");
   const holder = h("div", {}, pages.nodes);
   const said = h("span", { class: "small quiet num", "aria-live": "polite" });
   function find() {
     const q = query.trim().toLowerCase();
     rows = [];
-    for (let i = 0; i < E.n; i++) if (filter[2](i) && (!q || E.text[i].toLowerCase().includes(q) || (E.label.of(i) || "").toLowerCase().includes(q) || E.id[i].startsWith(q))) rows.push(i);
+    for (let i = 0; i < E.n; i++) if (filter[2](i) && (!q || E.text[i].toLowerCase().includes(q) || (E.label.of(i) || "").toLowerCase().includes(q) || E.id[i].toLowerCase().startsWith(q))) rows.push(i);
     if (by !== null) {
       const v = E.scores[by];
       const word = by === "text" ? (i) => E.text[i] : (i) => E[by].of(i) || "";
@@ -802,6 +805,18 @@ section("examples", "Examples", "Examples and their signals", E ? "Sort by a sig
     pages.show(rows);
   }
   const buttons = filters.map((f) => h("button", { class: "btn", type: "button", "data-filter": f[0], "aria-pressed": String(f === filter), onclick: () => { filter = f; buttons.forEach((b, k) => b.setAttribute("aria-pressed", String(filters[k] === f))); find(); } }, f[1]));
+  reveal = (i) => {
+    filter = filters[0];
+    buttons.forEach((b, k) => b.setAttribute("aria-pressed", String(k === 0)));
+    query = box.value = "";
+    by = null;
+    find();
+    open = i;
+    pages.go(Math.floor(i / per));
+    const there = holder.querySelector(`tr[data-row="${i}"]`);
+    there.scrollIntoView({ block: "center" });
+    there.querySelector("button").focus({ preventScroll: true });
+  };
   let wait = 0;
   const box = h("input", { class: "field grow", type: "search", placeholder: "Search text, label or id", "aria-label": "Search the examples", oninput: (e) => { query = e.target.value; clearTimeout(wait); wait = setTimeout(find, 120); } });
   const save = h("button", { class: "btn", type: "button", onclick: () => {
@@ -997,7 +1012,7 @@ function page() {
   setTheme(theme);
   const T = D.data && D.data.train;
   const meta = [D.run && `Run ${D.run}`, D.created, T && is(T.n) && `${plural(T.n, "training row")}`, D.data && D.data.proof && is(D.data.proof.n) && `${plural(D.data.proof.n, "proof row")}`, D.version && `whence ${D.version}`].filter(Boolean);
-  const shownSections = sections.filter((q) => !need[q.id] || D[need[q.id]]);
+  const shownSections = sections.filter((q) => !need[q.id] || (q.id === "map" ? E && E.x && E.y : D[need[q.id]]));
   const nav = h("nav", { class: "nav", "aria-label": "Sections" }, h("a", { href: "#top", "aria-current": "true" }, "Recommendation"), shownSections.map((q) => h("a", { href: `#${q.id}` }, q.nav)));
   const logo = s("svg", { width: 22, height: 22, viewBox: "0 0 22 22", "aria-hidden": "true" }, s("path", { d: "M2 4c3 0 4 14 9 14s6-14 9-14", fill: "none", stroke: "var(--accent)", "stroke-width": 2.4, "stroke-linecap": "round" }), s("circle", { cx: 11, cy: 18, r: 2.6, fill: "var(--hi)" }));
   const main = h("main", { class: "main", id: "top", tabindex: "-1" });
@@ -1013,7 +1028,7 @@ function page() {
     main.append(h("section", { class: "section", id: q.id, "aria-labelledby": `h-${q.id}` }, h("h2", { id: `h-${q.id}` }, q.title), q.lead ? h("p", { class: "lead" }, q.lead) : null, body));
     add(body, [guarded(q.id, q.draw)]);
   }
-  const missing = Object.entries({ curves: "selectors compared", examples: "a map of examples", duplicates: "a search for duplicates", influence: "influence", traces: "traces", signals: "signals" }).filter(([k]) => !D[k]).map(([, v]) => v);
+  const missing = Object.entries({ curves: "selectors compared", examples: "a map of examples", duplicates: "a search for duplicates", influence: "influence", traces: "traces", signals: "signals" }).filter(([k]) => (k === "examples" ? !E || !E.x : !D[k])).map(([, v]) => v);
   if (missing.length) main.append(h("p", { class: "none gap" }, `Not part of this run: ${missing.join(", ")}.`));
   const links = [...nav.querySelectorAll("a")];
   const spots = [main.querySelector(".hero") || main, ...shownSections.map((q) => document.getElementById(q.id))];
