@@ -7,6 +7,6 @@ folder or a hub name for any other sentence-transformers or model2vec model.
 from __future__ import annotations
 
 from whence.models.capabilities import Embeds
-from whence.models.encoder import open_encoder
+from whence.models.encoder import fitted, open_encoder
 
-__all__ = ["Embeds", "open_encoder"]
+__all__ = ["Embeds", "fitted", "open_encoder"]

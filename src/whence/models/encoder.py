@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from whence.core.context import Context
 from whence.core.errors import BadInput, UnknownName
 from whence.models.capabilities import Embeds
 
@@ -16,7 +18,7 @@ NAMES = ("minilm", "tfidf")
 _MINILM = ("minilm", "all-minilm-l6-v2", "sentence-transformers/all-minilm-l6-v2")
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
-__all__ = ["NAMES", "Embeds", "open_encoder"]
+__all__ = ["NAMES", "Embeds", "fitted", "open_encoder"]
 
 
 def open_encoder(name_or_path: str | Path = "minilm", *, device: str = "auto", precision: Wish = "auto",
@@ -48,6 +50,17 @@ def open_encoder(name_or_path: str | Path = "minilm", *, device: str = "auto", p
     if _HUB_NAME.fullmatch(text):
         return _open_folder(_from_hub(text), text, device, precision, max_tokens)
     raise UnknownName("encoder", text, NAMES, do="use one of these, a folder, or a hub name such as org/model")
+
+
+def fitted(encoder: Embeds, texts: Sequence[str], ctx: Context) -> Embeds:
+    """The encoder itself, or, where it is one that learns from texts (`tfidf`), that encoder fitted on these.
+
+    Do this once, on the training texts, before several pools are embedded: fitted on each alone, they would not share a
+    space. What comes back has a fingerprint of its own and learns only when something is not in the cache.
+    """
+    from whence.models.tfidf import Tfidf
+
+    return encoder.fit(texts, ctx) if isinstance(encoder, Tfidf) else encoder
 
 
 def _from_hub(repo: str) -> Path:
