@@ -41,7 +41,7 @@ def read_builtin(name: str, settings: Settings) -> Found:
 
     if name not in NAMES:
         raise UnknownName("built-in data set", name, NAMES)
-    rows = Rows(Source(name, name), settings, kind="documentation strings")
+    rows = Rows(Source(name, name, memory=True), settings, kind="documentation strings")
     sources = []
     for row in docstrings():
         if rows.full:

@@ -95,8 +95,8 @@ class _Column:
         """Few distinct short values, each of which returns."""
         if self.kind not in ("text", "whole", "bool") or self.constant or self.times or not self.filled:
             return False
-        most = max(2, min(1000, self.filled // 3)) if self.kind == "text" else max(2, min(50, self.filled // 4))
-        return self.distinct <= most and (self.kind != "text" or self.mean_length <= 60)
+        most = min(1000, self.filled // 3) if self.kind == "text" else min(50, self.filled // 4)
+        return self.distinct <= max(most, 2 if self.filled > 3 else 1) and (self.kind != "text" or self.mean_length <= 60)
 
     @property
     def prose(self) -> bool:

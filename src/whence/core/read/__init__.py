@@ -85,7 +85,7 @@ def _from_path(given: str | Path, settings: Settings, split: str | None) -> tupl
         from whence.core.builtin import read_builtin
 
         return read_builtin(text, settings), text
-    if "#" in text and split is None and not Path(text).expanduser().exists():
+    if "#" in text and split is None and "\x00" not in text and not Path(text).expanduser().exists():
         text, _, split = text.rpartition("#")
     source = Source.of(text)
     if source.path is not None and source.path.is_dir():
@@ -131,7 +131,7 @@ def _cut(found: Found, limit: int | None) -> Found:
 
 
 def _from_memory(source: Any, settings: Settings, split: str | None) -> tuple[Found, str]:
-    here = Source("the data given", "row")
+    here = Source("the data given", "row", memory=True)
     module = type(source).__module__.split(".")[0]
     if module == "datasets":
         if isinstance(source, Mapping):

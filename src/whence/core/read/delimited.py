@@ -44,8 +44,8 @@ def read_delimited(source: Source, settings: Settings, *, max_line: int = MAX_LI
     width = len(header) if header is not None else widths.most_common(1)[0][0] if widths else 0
     if header is not None:
         body = Counter(len(r) for r in sample[1:])
-        usual = body.most_common(1)[0][0] if body else width
-        if usual == width + 1:  # R writes row names without a header cell; others end each row with a delimiter
+        usual, times = body.most_common(1)[0] if body else (width, 0)
+        if usual == width + 1 and times >= 0.9 * sum(body.values()):  # R writes row names without a header cell; others end each row with a delimiter
             ends_empty = all(r[-1] == ("", False) for r in sample[1:] if len(r) == usual)
             header = [*header, ""] if ends_empty else ["row_name", *header]
             width = usual

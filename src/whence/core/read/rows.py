@@ -76,9 +76,10 @@ class Rows:
             from whence.core.read.sniff import looks_like
 
             first = self.quarantined[0]
+            looks = "" if self.source.memory else f"it looks like {looks_like(self.source.head(1 << 16))}; "
             raise BadInput(f"{bad:,} of {bad + good:,} lines are not {self.kind}, so this is probably another format",
                            path=self.source.given, line=first.line, given=f"{first.reason}: {first.raw[:80]}",
-                           do=f"it looks like {looks_like(self.source.head(1 << 16))}; give the file the suffix of its format")
+                           do=f"{looks}give the file the suffix of its format" if looks else f"give {self.kind}")
 
     def found(self, *, named: bool = True) -> Found:
         """Everything collected. Raises BadInput where nothing is usable."""

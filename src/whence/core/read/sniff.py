@@ -52,7 +52,7 @@ def _json_shape(head: bytes) -> Format | None:
         legal = b'"}' if text[:1] == b"{" else b'[{"-0123456789tfn]'
         return "json" if not after or after in [bytes([c]) for c in legal] else None
     if isinstance(value, dict):
-        return "jsonl" if rest.strip() or not any(isinstance(v, list | dict) for v in value.values()) else "json"
+        return "jsonl" if rest.strip() or value and not any(isinstance(v, list | dict) for v in value.values()) else "json"
     return "jsonl" if rest.strip() and value and not isinstance(value[0], list | dict) else "json"
 
 

@@ -44,6 +44,7 @@ class Source:
     given: str
     label: str
     path: Path | None = None
+    memory: bool = False
 
     @classmethod
     def of(cls, given: str | Path, label: str | None = None) -> Source:
@@ -51,6 +52,8 @@ class Source:
         text = str(given)
         if "://" in text and not text.startswith("file://"):
             return cls(text, label or text.rsplit("/", 1)[-1])
+        if "\x00" in text:
+            raise BadInput("This is not a path: it holds a zero byte", given=repr(text)[:200], do="look at the path")
         path = Path(text.removeprefix("file://")).expanduser()
         try:
             there = path.exists()
