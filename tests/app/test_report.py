@@ -530,6 +530,22 @@ def test_the_chart_reads_values_toggles_methods_and_follows_the_keyboard(browse:
 
 
 @pytest.mark.browser
+def test_a_long_table_is_folded_and_sorts_whole(browse: Browse) -> None:
+    classes = [{"name": f"c{k}", "train": k, "valid": 1, "proof": 1} for k in range(150)]
+    page = browse(
+        {"data": {"classes": classes}},
+        drive="""
+        const names = () => texts('#data tbody th');
+        tell('folded', names().length);
+        click([...page.querySelectorAll('#data th .sort')].find((b) => b.textContent.startsWith('Training')));
+        tell('first', names()[0]);
+        click('#data .more');
+        tell('all', names().length);""",
+    )
+    assert (told(page, "folded"), told(page, "first"), told(page, "all")) == (12, "c149", 150)
+
+
+@pytest.mark.browser
 def test_spans_count_characters_as_python_does(browse: Browse) -> None:
     left, right = "👩‍👩 same words 🇨🇭 here", "x same words y"
     a, b = left.index("same"), right.index("same")

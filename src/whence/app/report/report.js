@@ -201,6 +201,8 @@ function table(given) {
   const rows = given.rows.map((row, i) => ({ row, i }));
   let by = given.by === undefined ? null : given.by;
   let down = given.down !== false;
+  let limit = given.limit && rows.length > given.limit + 3 ? given.limit : rows.length;
+  const more = limit < rows.length ? h("button", { class: "more", type: "button", onclick: () => { limit = rows.length; more.remove(); fill(); } }, `Show all ${whole(rows.length)}`) : null;
   const body = h("tbody");
   const heads = cols.map((c, k) => h("th", { scope: "col", class: c.num ? "r" : null, title: c.hint },
     c.get ? h("button", { class: "sort", type: "button", onclick: () => { if (by === k) down = !down; else { by = k; down = !!c.num; } fill(); } }, c.name, h("i", { "aria-hidden": "true" }, "↕")) : c.name));
@@ -217,13 +219,13 @@ function table(given) {
       const mark = head.querySelector("i");
       if (mark) mark.textContent = k === by ? (down ? "▼" : "▲") : "↕";
     });
-    const shown = by === null ? rows : [...rows].sort(order);
+    const shown = (by === null ? rows : [...rows].sort(order)).slice(0, limit);
     add(clear(body), shown.map(({ row }) => h("tr", { class: given.rowClass ? given.rowClass(row) : null },
       cols.map((c, k) => h(c.head ? "th" : "td", { class: `${c.num ? "r" : ""} ${c.cls || ""}`, scope: c.head ? "row" : null }, c.cell ? c.cell(row) : c.get(row))))));
   }
   fill();
   return h("div", { class: "boxed" }, given.caption ? h("p", { class: "cap" }, given.caption) : null, h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": given.name },
-    h("table", {}, h("caption", { class: "sr" }, given.name), h("thead", {}, h("tr", {}, heads)), body)));
+    h("table", {}, h("caption", { class: "sr" }, given.name), h("thead", {}, h("tr", {}, heads)), body)), more);
 }
 function paged(items, per, draw, where) {  // a list in pages; draw(slice) returns nodes
   let page = 0;
@@ -475,7 +477,7 @@ section("selectors", "Selectors", "Room of selectors", C ? `How good is a model 
   const better = (p, q) => p && q && is(p.low) && is(q.high) && p.low > q.high;
   const worse = (p, q) => p && q && is(p.high) && is(q.low) && p.high < q.low;
   const says = budgets.filter((b) => b < 0.999).map(reading).filter(Boolean).filter((r) => r.b >= 0.09 && r.b <= 0.26)
-    .map((r) => `With ${budgetName(r.b)} of the rows, ${r.top.m.name} reaches ${level(r.top.p.mean, asRate)} and random ${level(r.q.mean, asRate)}${better(r.top.p, r.q) ? "; their intervals do not touch" : "; their intervals overlap"}.`);
+    .map((r) => `With ${budgetName(r.b)} of the rows, ${r.top.m.name} (the best of ${others.length}) reaches ${level(r.top.p.mean, asRate)} and random ${level(r.q.mean, asRate)}${better(r.top.p, r.q) ? "; their intervals do not touch" : "; their intervals overlap"}.`);
   const columnsOf = budgets.map((b) => ({
     name: budgetName(b), num: true, get: (m) => (at(m, b) ? at(m, b).mean : null),
     cell: (m) => {
@@ -512,7 +514,8 @@ section("map", "Map", "Map of examples", E && E.x ? `Each dot is a row; rows tha
   }
   const counts = (col) => { const c = new Array(col.words.length).fill(0); for (const r of col.rows) if (r !== 65535) c[r]++; return c; };
   const modes = [["label", "Label"], ["dropped", "Kept or dropped"], E.planted.words.length && ["planted", "Planted fault"], E.part.words.length > 1 && ["part", "Part"]].filter(Boolean);
-  let mode = E.label.words.length ? "label" : columns.length ? `score:${columns[0].key}` : "dropped";
+  const drops = E.dropped.words.length > 0;
+  let mode = E.label.words.length && (E.label.words.length <= 12 || !drops) ? "label" : drops ? "dropped" : columns.length ? `score:${columns[0].key}` : "dropped";
   let hidden = new Set();
   let query = "";
   let kinds = [];   // [{name, colour, count}] of the present mode
@@ -964,7 +967,7 @@ section("arena", "Methods", "Methods against their baselines", "Every family is 
     const [a, b] = range.get(r.family) || [Infinity, -Infinity];
     range.set(r.family, [Math.min(a, ...v), Math.max(b, ...v)]);
   }
-  return table({ name: "Methods against their baselines", rows, columns: [
+  return table({ name: "Methods against their baselines", limit: 40, rows, columns: [
     { name: "Family", get: (r) => r.family }, { name: "Method", get: (r) => r.method, head: true }, { name: "Figure", num: true, get: (r) => r.figure, cell: (r) => [fixed(r.figure, 3), is(r.low) && is(r.high) && h("span", { class: "ci" }, `${fixed(r.low, 3)}–${fixed(r.high, 3)}`)] },
     { name: "Baseline", num: true, get: (r) => r.baseline, cell: (r) => fixed(r.baseline, 3) },
     { name: "Interval; dashes: baseline", cell: (r) => { const [a, b] = range.get(r.family); const pad = (b - a || 0.1) * 0.08; const above = is(r.low) && is(r.baseline) && r.low > r.baseline; const below = is(r.high) && is(r.baseline) && r.high < r.baseline; return intervalMark(160, 20, a - pad, b + pad, { v: r.figure, low: r.low, high: r.high }, above ? "var(--good)" : below ? "var(--bad)" : "var(--ink-3)", r.baseline); } },
@@ -985,9 +988,9 @@ section("data", "Data", "Data", "What was read, how it was understood, and what 
   h("dl", { class: "defs gap" }, [["Training file", X.train && X.train.name], ["Encoder", X.encoder], ["Test rows", X.origin === "split" ? "split off the training rows" : X.origin === "given" ? "given" : X.origin]].filter(([, v]) => v).flatMap(([k, v]) => [h("dt", {}, k), h("dd", {}, v)])),
   list(X.notes).length ? h("ul", { class: "notes small gap" }, X.notes.map((t) => h("li", {}, t))) : null),
   roles.length ? table({ name: "Columns", caption: "How the columns were understood", rows: roles, columns: [{ name: "Role", get: (r) => r.role, head: true }, { name: "Column", get: (r) => r.column, cell: (r) => h("code", {}, r.column || "–") }, { name: "Because", get: (r) => r.reason || "–" }] }) : null,
-  classes.length ? table({ name: "Classes", caption: plural(classes.length, "class", "classes"), rows: classes, columns: [{ name: "Class", get: (c) => c.name, head: true, cell: (c) => h("bdi", {}, c.name) }, { name: "Training", num: true, get: (c) => c.train, cell: (c) => whole(c.train) },
+  classes.length ? table({ name: "Classes", limit: 12, caption: plural(classes.length, "class", "classes"), rows: classes, columns: [{ name: "Class", get: (c) => c.name, head: true, cell: (c) => h("bdi", {}, c.name) }, { name: "Training", num: true, get: (c) => c.train, cell: (c) => whole(c.train) },
     { name: "", cell: (c) => h("span", { class: "cell-bar", style: { height: "6px", "margin-top": ".4rem", "min-width": "6rem" } }, h("i", { style: { left: "0", width: `${(100 * (c.train || 0)) / most}%`, background: "var(--c0)" } })) }, { name: "Validation", num: true, get: (c) => c.valid, cell: (c) => whole(c.valid) }, { name: "Proof", num: true, get: (c) => c.proof, cell: (c) => whole(c.proof) }] }) : null,
-  bad.length ? table({ name: "Rows set aside", caption: `${plural(bad.length, "row")} could not be used`, rows: bad, columns: [{ name: "Where", get: (r) => r.where, head: true, cell: (r) => h("span", { class: "mono" }, r.where) }, { name: "Why", get: (r) => r.reason }, { name: "As read", cls: "wide-text", cell: (r) => h("span", { class: "mono" }, quote(r.raw, "clamp")) }] }) : h("p", { class: "none" }, "Every row could be used."));
+  bad.length ? table({ name: "Rows set aside", limit: 12, caption: `${plural(bad.length, "row")} could not be used`, rows: bad, columns: [{ name: "Where", get: (r) => r.where, head: true, cell: (r) => h("span", { class: "mono" }, r.where) }, { name: "Why", get: (r) => r.reason }, { name: "As read", cls: "wide-text", cell: (r) => h("span", { class: "mono" }, quote(r.raw, "clamp")) }] }) : h("p", { class: "none" }, "Every row could be used."));
 });
 section("made", "How made", "How this was made", "Enough to make it again.", () => {
   const times = list(D.timings);
