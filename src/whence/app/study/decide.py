@@ -167,18 +167,20 @@ def words(
     recipe: Recipe, n: int, m: int,
 ) -> tuple[str, str]:
     """The recommendation in one sentence, and the figures behind it."""
-    by = {"repeats": "repeats of other rows", "keep everything": ""}.get(plan, f"rows whose label looks wrong (by {plan})")
-    unit = recipe.metric
-    change = f"{100 * proven['delta']:+.1f} points of {unit} on {m:,} proof examples (95 % interval {100 * proven['low']:+.1f} to {100 * proven['high']:+.1f})"
+    by = {"repeats": "rows that repeat another", "keep everything": ""}.get(plan, f"rows whose label looks wrong (by {plan})")
+    change = (f"{100 * proven['delta']:+.1f} points of {recipe.metric} on {m:,} proof examples "
+              f"(95 % interval {100 * proven['low']:+.1f} to {100 * proven['high']:+.1f})")
+    levels = f"from {100 * proven['before']:.1f} % to {100 * proven['after']:.1f} %"
+    promised = f"the validation part had promised {100 * expected['delta']:+.1f}"
     if not drop:
-        return (f"Keep everything: no drop list that was tried beats all {n:,} examples on the validation part.",
-                f"With everything, {unit} on the proof part is {100 * proven['before']:.1f} %.")
+        return ("Keep everything: no drop list that was tried does better.",
+                f"With all {n:,} examples, {recipe.metric} on the proof part is {100 * proven['before']:.1f} %; no plan beat that on the validation part.")
     if verdict == "improves":
-        return (f"Drop {len(drop):,} of {n:,} training examples, {by}: proven {change}.",
-                f"From {100 * proven['before']:.1f} % to {100 * proven['after']:.1f} %; the validation part had promised {100 * expected['delta']:+.1f} points.")
+        return (f"Drop {len(drop):,} of {n:,} training examples: proven {change}.",
+                f"They are {by}; {recipe.metric} goes {levels}, and {promised}.")
     if verdict == "worse":
-        return (f"Keep everything: dropping {len(drop):,} {by} looked good on the validation part but harms, {change}.",
-                f"From {100 * proven['before']:.1f} % to {100 * proven['after']:.1f} %.")
-    return (f"Nothing is proven to beat keeping everything: dropping {len(drop):,} {by} changes {change}, an interval that holds zero.",
-            f"From {100 * proven['before']:.1f} % to {100 * proven['after']:.1f} %; the validation part had promised {100 * expected['delta']:+.1f} points. "
+        return ("Keep everything: the drop list that looked best does harm.",
+                f"Dropping {len(drop):,} {by} changes {change}, {levels}; {promised}.")
+    return ("Keep everything: nothing that was tried is proven to beat it.",
+            f"Dropping {len(drop):,} {by} changes {change}, an interval that holds zero; {promised}. "
             "The rows most likely mislabelled are listed for review.")

@@ -129,7 +129,7 @@ def payload_of(
     recommendation = {
         "sentence": decision["sentence"], "detail": decision["detail"], "verdict": decision["verdict"], "drop": len(decision["drop"]),
         "keep": len(train) - len(decision["drop"]), "expected": decision["expected"], "proven": decision["proven"],
-        "reasons": _reasons(decision["drop"] or considered),
+        "reasons": _reasons(decision["drop"]) or [{"reason": "listed for review", "count": len(decision["review"])}],
     }
     influence = scores.get("influence")
     return {

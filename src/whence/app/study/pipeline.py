@@ -158,7 +158,6 @@ def checks(
         versus = "" if base is None or base is top else f"; self-confidence, the baseline, finds {100 * base['recall5']:.0f} % (AUROC {base['auroc']:.3f})"
         add("Planted label flips", "info", f"Of {found['n']} planted flips, inspecting the 5 % most suspicious rows by {top['name']} finds "
                                          f"{100 * top['recall5']:.0f} % (AUROC {top['auroc']:.3f}){versus}.")
-    add("Recommendation", {"improves": "good", "worse": "warn"}.get(str(decision["verdict"]), "info"), str(decision["sentence"]))
     return out
 
 
@@ -194,7 +193,7 @@ def best_small(curves: Mapping[str, Any]) -> str | None:
             lines.append(f"at {100 * budget:.0f} % {name} reaches {100 * top['mean']:.1f} against {100 * base['mean']:.1f} for random")
         else:
             lines.append(f"at {100 * budget:.0f} % nothing is clearly better than random ({100 * base['mean']:.1f}; best is {name}, {100 * top['mean']:.1f})")
-    return (f"With everything {100 * curves['full']['mean']:.1f}; " + "; ".join(lines) + ".") if lines else None
+    return (f"With the whole fit part {100 * curves['full']['mean']:.1f}; " + "; ".join(lines) + ".") if lines else None
 
 
 def summarise(folder: Path, parts: Parts, facts: Mapping[str, Any]) -> dict[str, Any]:
