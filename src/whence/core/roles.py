@@ -133,8 +133,8 @@ def guess_roles(table: pa.Table, *, given: Mapping[str, str] | None = None, path
             free.remove(column)
 
     _small_roles(table, free, take)
-    if not {"text", "prompt", "messages", "chosen"} & set(roles):
-        _example(table, free, take, path, labelled="label" in roles)
+    if not {"text", "prompt", "messages"} & set(roles):
+        _example(table, free, take, path, labelled="label" in roles, preferred="chosen" in roles)
     elif "text" in asked and "pair" not in roles and columns[asked["text"]].key in dict(PAIRS):
         second = dict(PAIRS)[columns[asked["text"]].key]
         for c in [c for c in free if c.key == second and c.kind == "text"]:
@@ -227,7 +227,7 @@ def _small_roles(table: pa.Table, free: list[_Column], take: Any) -> None:
             take(role, c, f"column '{c.name}'")
 
 
-def _example(table: pa.Table, free: list[_Column], take: Any, path: str | None, *, labelled: bool) -> None:
+def _example(table: pa.Table, free: list[_Column], take: Any, path: str | None, *, labelled: bool, preferred: bool) -> None:
     """What an example says: messages, or prompt and response, or a pair, or a text."""
     by = {c.key: c for c in reversed(free)}
     for c in list(free):
@@ -242,6 +242,10 @@ def _example(table: pa.Table, free: list[_Column], take: Any, path: str | None, 
             take("input", by["input"], f"column '{by['input'].name}', what the instruction is applied to")
         if outputs:
             take("response", outputs[0], f"column '{outputs[0].name}'")
+        return None
+    if preferred:  # chosen and rejected answers: the question, where there is one, is the prompt
+        for c in [c for c in free if c.key in ("question", "query", "input", "context") and c.kind == "text"][:1]:
+            take("prompt", c, f"column '{c.name}'")
         return None
     for asks in ("question", "query", "input", "source", "problem", "document", "article", "context"):
         if asks not in by:
@@ -263,8 +267,6 @@ def _example(table: pa.Table, free: list[_Column], take: Any, path: str | None, 
         if fit:
             best = _longest(fit, path)
             return take("text", best, f"column '{best.name}' ({best.mean_length:.0f} characters on average)")  # type: ignore[no-any-return]
-    if any(c.key == "chosen" for c in free):
-        return None
     return _text_by_values(table, free, take, path)
 
 
