@@ -1,12 +1,14 @@
 """Which score finds wrong labels? Planted flips on three text sets, and real noise on a fourth.
 
-    WHENCE_DATA=../shared/data python benchmarks/label_noise.py --sets trec6,sst2,clinc150,medrel --seeds 3
+    WHENCE_DATA=../shared/data python benchmarks/label_noise.py --sets trec6,sst2,clinc150,medrel,medrel-masked --seeds 3
 
 For TREC-6, SST-2 and CLINC150 one label in ten is replaced by another class drawn uniformly, once per seed. For the medical
 relation set the labels are those of distant supervision, on all 3,984 sentences, and truth is whether they differ from the
 adjudicated label on the 929 sentences that have one. Every score is a method of the catalogue with its default parameters on
 MiniLM embeddings; `Confidence`, `Margin` and `Agreement` say that high is easy and are read from the other end. Printed: area
-under the ROC curve, average precision, and the share of wrong labels among the 5 % highest scores (of the best possible).
+under the ROC curve, the same within each given label (mean over labels), average precision, and the share of wrong labels found
+among the 5 % highest scores, of the best possible. Real noise is lopsided: 45 % of the medical "cause" labels are wrong and 4 %
+of the others, so that the given label alone reaches 0.798 there, and the area within labels is the figure to read.
 """
 
 from __future__ import annotations
@@ -61,29 +63,42 @@ def planted(name: str, seed: int) -> tuple[Pool, np.ndarray, np.ndarray]:
     return Pool.from_rows(table, roles={"text": "text", "label": "label"}, name=name), np.ones(len(rows), dtype=bool), wrong
 
 
-def medical(marked: bool = True) -> tuple[Pool, np.ndarray, np.ndarray]:
-    """The distant-supervision labels of all rows; which rows have a trusted label; which of those are wrong."""
+def medical(terms: str) -> tuple[Pool, np.ndarray, np.ndarray]:
+    """The distant-supervision labels of all rows; which rows have a trusted label; which of those are wrong.
+
+    `terms`: "as they are", or "masked" by X and Y, so that a head cannot learn the labels of pairs by heart.
+    """
     with gzip.open(DATA / "crowdtruth_medrel" / "ground_truth_cause.csv.gz", "rt", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    table = [{"text": marked_text(row) if marked else row["sentence"], "label": row["baseline"], "sid": row["SID"]} for row in rows]
+    table = [{"text": masked(row) if terms == "masked" else row["sentence"], "label": row["baseline"],
+              "sid": row["SID"]} for row in rows]
     judged = np.array([row["test_partition"] in ("-1", "1", "-1.0", "1.0") for row in rows])
-    wrong = np.array([bool(j) and float(row["test_partition"]) != float(row["baseline"]) for j, row in zip(judged, rows, strict=True)])
+    wrong = np.array([bool(j) and float(row["test_partition"]) != float(row["baseline"]) for j,
+                      row in zip(judged, rows, strict=True)])
     return Pool.from_rows(table, roles={"text": "text", "label": "label"}, name="medrel"), judged, wrong
 
 
-def marked_text(row: dict[str, str]) -> str:
-    """The two terms, what stands between them, and the sentence."""
+def masked(row: dict[str, str]) -> str:
+    """The sentence with its two terms replaced."""
     sentence = row["sentence"]
-    spans = sorted(((int(row["b1"]), int(row["e1"])), (int(row["b2"]), int(row["e2"]))))
-    between = sentence[spans[0][1] : spans[1][0]].strip()
-    first, second = (sentence[a:b] for a, b in spans)
-    return f"{row['term1']} causes {row['term2']}? {first} {between} {second}. {sentence}"
+    (a, b), (c, d) = sorted(((int(row["b1"]), int(row["e1"])), (int(row["b2"]), int(row["e2"]))))
+    first, second = ("X", "Y") if int(row["b1"]) <= int(row["b2"]) else ("Y", "X")
+    return f"{sentence[:a]}{first}{sentence[b:c]}{second}{sentence[d:]}"
+
+
+def within(labels: np.ndarray, truth: np.ndarray, suspect: np.ndarray) -> float:
+    """Mean over labels with both kinds of rows of the area under the ROC curve within the label."""
+    areas = [auroc(truth[labels == c], suspect[labels == c]) for c in np.unique(labels)
+             if 0 < truth[labels == c].sum() < (labels == c).sum()]
+    return float(np.mean(areas))
 
 
 def measured(pool: Pool, judged: np.ndarray, wrong: np.ndarray, observer: Observer, only: set[str]
-             ) -> Iterator[tuple[str, float, float, float, float]]:
+             ) -> Iterator[tuple[str, float, float, float, float, float]]:
+    """(method, AUROC, AUROC within labels, AP, share of the best recall at 5 %, CPU seconds) of every score."""
     for entry in entries("score"):
-        if entry.family not in ("score/noise", "score/difficulty") or "reference" in entry.card.needs or (only and entry.name not in only):
+        if entry.family not in ("score/noise",
+                                "score/difficulty") or "reference" in entry.card.needs or (only and entry.name not in only):
             continue
         before = time.process_time()
         found = entry.cls()(pool, observer, observer.ctx).values
@@ -91,12 +106,13 @@ def measured(pool: Pool, judged: np.ndarray, wrong: np.ndarray, observer: Observ
         suspect = (-found if entry.name in HIGH_IS_EASY else found)[judged]
         truth = wrong[judged]
         best = min(1.0, 0.05 * len(truth) / truth.sum())
-        yield entry.id, auroc(truth, suspect), average_precision(truth, suspect), recall_at_share(truth, suspect, 0.05) / best, spent
+        yield (entry.id, auroc(truth, suspect), within(pool.labels.codes[judged], truth, suspect),
+               average_precision(truth, suspect), recall_at_share(truth, suspect, 0.05) / best, spent)
 
 
 def main() -> None:
     say = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    say.add_argument("--sets", default="trec6,sst2,clinc150,medrel")
+    say.add_argument("--sets", default="trec6,sst2,clinc150,medrel,medrel-masked")
     say.add_argument("--seeds", type=int, default=3)
     say.add_argument("--only", default="", help="short names of scores, separated by commas")
     say.add_argument("--cache", default="", help="folder for embeddings and fits (default: a temporary one)")
@@ -105,19 +121,21 @@ def main() -> None:
         ctx = Context(store=Store(given.cache or fresh))
         encoder = open_encoder("minilm")
         for name in given.sets.split(","):
-            runs: dict[str, list[tuple[float, float, float, float]]] = {}
-            for seed in range(1 if name == "medrel" else given.seeds):
-                pool, judged, wrong = medical() if name == "medrel" else planted(name, seed)
+            runs: dict[str, list[list[float]]] = {}
+            for seed in range(1 if name.startswith("medrel") else given.seeds):
+                terms = "masked" if name == "medrel-masked" else "as they are"
+                pool, judged, wrong = medical(terms) if name.startswith("medrel") else planted(name, seed)
                 observer = Observer(encoder, ctx)
                 for method, *figures in measured(pool, judged, wrong, observer, set(filter(None, given.only.split(",")))):
-                    runs.setdefault(method, []).append((figures[0], figures[1], figures[2], figures[3]))
+                    runs.setdefault(method, []).append(figures)
                     sys.stderr.write(f"{name} {seed} {method} {figures[0]:.4f}\n")
             print(f"\n{name}: {int(wrong.sum())} of {int(judged.sum())} labels are wrong\n")
-            print("| score | AUROC | least | AP | recall at 5 % | CPU s |\n|---|---|---|---|---|---|")
+            print("| score | AUROC | least | within labels | AP | recall at 5 % | CPU s |\n|---|---|---|---|---|---|---|")
             for method, table in sorted(runs.items(), key=lambda item: -np.mean([r[0] for r in item[1]])):
                 a = np.array(table)
-                print(f"| {method} | {a[:, 0].mean():.4f} | {a[:, 0].min():.4f} | {a[:, 1].mean():.3f} | {a[:, 2].mean():.3f} "
-                      f"| {a[:, 3].mean():.1f} |")
+                mean = a.mean(axis=0)
+                print(f"| {method} | {mean[0]:.4f} | {a[:, 0].min():.4f} | {mean[1]:.4f} | {mean[2]:.3f} | {mean[3]:.3f} "
+                      f"| {mean[4]:.1f} |")
             sys.stdout.flush()
 
 

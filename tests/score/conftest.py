@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+import xxhash
 from numpy.typing import NDArray
 
 from whence.core.context import Context
@@ -25,7 +26,7 @@ class Table:
 
     @property
     def fingerprint(self) -> str:
-        return "table-" + "-".join(f"{k}{v.tobytes().hex()[:12]}" for k, v in sorted(self.vectors.items())[:3]) + str(len(self.vectors))
+        return "table-" + xxhash.xxh3_64_hexdigest(repr([(k, v.tobytes()) for k, v in sorted(self.vectors.items())]).encode())
 
     def encode(self, texts: Sequence[str], ctx: Context) -> NDArray[np.float32]:
         return np.stack([self.vectors[t] for t in texts]) if texts else np.zeros((0, self.dim), np.float32)

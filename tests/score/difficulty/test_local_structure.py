@@ -26,7 +26,8 @@ def test_calls_and_lists_are_the_same_tree() -> None:
 
 def test_structures_by_hand() -> None:
     assert structures("f(a, b)", 2) == {
-        ("one", "f"), ("one", "a"), ("one", "b"), ("down", "<root>", "f"), ("down", "f", "a"), ("down", "f", "b"), ("side", "a", "b"),
+        ("one", "f"), ("one", "a"), ("one", "b"), ("side", "a", "b"),
+        ("down", "<root>", "f"), ("down", "f", "a"), ("down", "f", "b"),
     }
     assert structures("f(a, b)", 3) - structures("f(a, b)", 2) == {
         ("down", "<root>", "f", "a"), ("down", "<root>", "f", "b"), ("fan", "f", "a", "b"),

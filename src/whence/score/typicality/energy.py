@@ -20,8 +20,9 @@ from whence.core.evidence import Scores
 from whence.core.method import method, param, step_of
 from whence.core.pool import Pool
 from whence.models.observe import Observer
+from whence.models.observe.dynamics import batch_size
 
-_FOLDS, _BATCH = 5, 128
+_FOLDS = 5
 
 
 @method
@@ -29,7 +30,7 @@ class Energy:
     """-log sum exp(cosine / T(x)) over classes, by heads that never saw the example."""
 
     epochs: int = param(15, "passes over the data in training", ge=1)
-    rate: float = param(0.003, "step size of Adam", gt=0)
+    rate: float = param(0.01, "step size of Adam", gt=0)
 
     card: ClassVar[Card] = Card(
         line="Energy of cosine logits under a learnt temperature, without its leading factor (AbeT).",
@@ -64,7 +65,7 @@ class Energy:
 
         key = {"observable": "abet", "version": 1, "pool": pool.fingerprint, "by": observer.fingerprint,
                "reference": None if reference is None else reference.fingerprint,
-               "plan": [self.epochs, self.rate, _BATCH, _FOLDS]}
+               "plan": [self.epochs, self.rate, _FOLDS]}
         values = observer.ctx.store.once(key, make)["energy"]
         inputs = (pool.fingerprint, observer.fingerprint) + (() if reference is None else (reference.fingerprint,))
         return Scores.of("energy", pool, values, high="no class claims it: out of distribution, or likely to be got wrong",
@@ -80,9 +81,9 @@ def ablated_energy(X: NDArray[np.float32], W: NDArray[np.float32], a: NDArray[np
 
 
 def temperature(X: NDArray[np.float32], a: NDArray[np.float32], c: float) -> NDArray[np.float64]:
-    """sigmoid(sqrt(d) a.x + c), kept at 0.01 or more: [n]."""
+    """sigmoid(sqrt(d) a.x + c), kept at 0.001 or more: [n]."""
     t = (X @ a).astype(np.float64) * X.shape[1] ** 0.5 + c
-    return np.maximum(1.0 / (1.0 + np.exp(-t)), 0.01)
+    return np.maximum(1.0 / (1.0 + np.exp(-t)), 0.001)
 
 
 def abet_gradient(X: NDArray[np.float32], y: NDArray[np.integer], W: NDArray[np.float32], a: NDArray[np.float32], c: float
@@ -100,7 +101,7 @@ def abet_gradient(X: NDArray[np.float32], y: NDArray[np.integer], W: NDArray[np.
     p /= len(y)
     g = (p / T[:, None]).T @ X
     dT = -(p * s).sum(axis=1) / T**2
-    dt = dT * T * (1 - T) * (T > 0.01)
+    dt = dT * T * (1 - T) * (T > 0.001)
     return (g - (g * V).sum(axis=1, keepdims=True) * V) / norm, (dt @ X) * np.float32(X.shape[1] ** 0.5), float(dt.sum())
 
 
@@ -110,11 +111,11 @@ def fit_abet(X: NDArray[np.float32], y: NDArray[np.integer], n_classes: int, epo
     W = rng.standard_normal((n_classes, X.shape[1])).astype(np.float32) / np.float32(X.shape[1] ** 0.5)
     params: list[NDArray[np.float32]] = [W, np.zeros(X.shape[1], np.float32), np.full(1, -2.0, np.float32)]
     first, second = [np.zeros_like(p) for p in params], [np.zeros_like(p) for p in params]
-    step = 0
+    step, size = 0, batch_size(len(y))
     for _ in range(epochs):
         order = rng.permutation(len(y))
-        for at in range(0, len(y), _BATCH):
-            rows = order[at : at + _BATCH]
+        for at in range(0, len(y), size):
+            rows = order[at : at + size]
             gW, ga, gc = abet_gradient(X[rows], y[rows], params[0], params[1], float(params[2][0]))
             step += 1
             for i, g in enumerate((gW, ga, np.full(1, gc, np.float32))):
