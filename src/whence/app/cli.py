@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 unexpected failure of a run; 2 input or usage to mend; 3 t
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -64,6 +65,7 @@ def _load(path: str, text: str | None, label: str | None, limit: int | None) -> 
 
 @app.command()
 def study(
+    ctx: typer.Context,
     train: Annotated[str | None, typer.Argument(help="Training data: a file, a folder, or stdlib:docstrings.", metavar="TRAIN")] = None,
     test: Annotated[str | None, typer.Option("--test", help="Test data. Without it, a proof part is split off.", metavar="TEST")] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder (default: runs/NAME-xxxxxxxx).", metavar="RUN")] = None,
@@ -93,7 +95,8 @@ def study(
     shares = _numbers(budgets, "--budgets")
     flags: dict[str, Any] = {"train": train, "test": test, "text": text, "label": label, "encoder": encoder, "seed": seed, "seeds": seeds,
                              "budgets": shares, "metric": metric, "retrains": retrains, "head_c": head_c, "limit": limit, "plant": plant}
-    settings = _merged(flags, config)
+    asked = {k for k in flags if getattr(ctx.get_parameter_source(k), "name", "") == "COMMANDLINE"}
+    settings = _merged(flags, asked, config)
     recipe = Recipe.from_mapping(settings)
     if out is not None and not resume and not overwrite and (out / "manifest.json").exists():
         raise BadInput("The folder holds a run already", path=out, do="pass --overwrite, or leave out --no-resume to go on with it")
@@ -126,20 +129,15 @@ def _numbers(text: str, flag: str) -> list[float]:
         raise BadInput(f"{flag} must be numbers with commas between", given=text, legal="such as 0.05,0.25,1") from None
 
 
-def _merged(flags: dict[str, Any], config: Path | None) -> dict[str, Any]:
+def _merged(flags: dict[str, Any], asked: set[str], config: Path | None) -> dict[str, Any]:
     """Settings of a configuration file under the flags that were really given."""
     if config is None:
         if flags["train"] is None:
             raise BadInput("No training data was given", legal="whence study TRAIN [--test TEST]", do="name a file, or stdlib:docstrings")
         return flags
-    from click import get_current_context
-    from click.core import ParameterSource
-
     from whence.app.config import read_config
 
-    ctx = get_current_context()
-    asked = {k: v for k, v in flags.items() if ctx.get_parameter_source(k) == ParameterSource.COMMANDLINE}
-    return {**read_config(config), **asked}
+    return {**read_config(config), **{k: v for k, v in flags.items() if k in asked}}
 
 
 def _dry_run(recipe: Any, as_json: bool) -> None:
@@ -512,21 +510,44 @@ def _root(
         raise typer.Exit
 
 
+#: The base of all usage errors of the parser: typer brings its own, so its class is found through a public one.
+_UsageError: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+_STOPPED = "whence: stopped. What was finished is kept; the same command goes on from there."
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; errors raised on purpose become one paragraph on standard error and an exit code."""
     try:
-        app(args=None if argv is None else list(argv), standalone_mode=True)
+        code = app(args=None if argv is None else list(argv), standalone_mode=False)
     except WhenceError as error:
         if os.environ.get("WHENCE_LOG_LEVEL") == "debug":
             raise
         typer.echo(f"whence: {error}", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.echo("whence: stopped. What was finished is kept; the same command goes on from there.", err=True)
-        sys.exit(130)
+    except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+        else:
+            command = error.ctx.command_path if getattr(error, "ctx", None) else "whence"
+            typer.echo(f"whence: {error.format_message().rstrip('.')}. Do: see `{command} --help`.", err=True)
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:
+        from whence.core.store import disk_error
+
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS) or os.environ.get("WHENCE_LOG_LEVEL") == "debug":
+            raise
+        told = disk_error(error, Path(error.filename or os.getcwd()))
+        typer.echo(f"whence: {told}", err=True)
+        sys.exit(told.exit_code)
+    if code == 130:
+        typer.echo(_STOPPED, err=True)
+    if code:
+        sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -18,17 +18,22 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TextIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from whence.core.errors import BadInput, RunConflict
+from whence.core.errors import BadInput, RunConflict, WhenceError
 from whence.core.step import content_hash
 from whence.core.store import disk_error, write_atomic
 
+#: What a run leaves in its folder besides steps, log and lock; the manifest last. `--overwrite` removes these and nothing else.
+OURS = ("pool.parquet", "scores.parquet", "links.parquet", "kept.jsonl", "dropped.jsonl", "review.jsonl", "restored.jsonl",
+        "report.html", "manifest.json")
 #: What a step may return: tables, arrays, and JSON-like values, by name.
 Made = Mapping[str, Any]
 
@@ -42,6 +47,7 @@ class Run:
         self._overwrite = overwrite
         self._lock: TextIO | None = None
         self._log: TextIO | None = None
+        self._new = False
         self.steps: list[dict[str, Any]] = []
         self.began = time.time()
 
@@ -49,24 +55,33 @@ class Run:
         if self.folder.exists() and not self.folder.is_dir():
             raise BadInput("The run folder is a file", path=self.folder, do="choose another folder with -o")
         try:
+            self._new = not self.folder.exists()
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.folder / ".lock", "a+", encoding="utf-8")
         except OSError as error:
             raise disk_error(error, self.folder) from None
-        self._take_lock()
         try:
+            self._take_lock()
             self._check()
             self._log = open(self.folder / "log.txt", "a", encoding="utf-8")
-        except BaseException:
-            self._lock.close()
+            self.say(f"whence {_version()} {' '.join(sys.argv[1:])}")
+        except BaseException as error:
+            self._close()
+            if isinstance(error, OSError):
+                raise disk_error(error, self.folder) from None
             raise
-        self.say(f"whence {_version()} {' '.join(sys.argv[1:])}")
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._close()
+        if self._new and not self.steps and isinstance(error, WhenceError):
+            shutil.rmtree(self.folder, ignore_errors=True)  # the data was refused: no empty run stays behind
+
+    def _close(self) -> None:
         for file in (self._log, self._lock):
             if file is not None:
-                file.close()
+                with suppress(OSError):  # what a full disk does not take was told when it was written
+                    file.close()
         self._lock = self._log = None
 
     def _take_lock(self) -> None:
@@ -80,7 +95,6 @@ class Run:
         except OSError:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "unknown"
-            self._lock.close()
             raise RunConflict("Another process is working in this run folder", path=self.folder, given=f"process {holder}",
                               do="wait for it to end, or choose another folder with -o") from None
         self._lock.seek(0)
@@ -89,7 +103,10 @@ class Run:
         self._lock.flush()
 
     def _check(self) -> None:
-        """An existing folder must hold the same recipe, or nothing but what we wrote may be overwritten."""
+        """An existing folder must hold the same recipe; with `overwrite`, what a run wrote there is removed, and nothing else."""
+        for name in OURS:  # what a process that was killed left half written
+            for leftover in self.folder.glob(f".{name}.*.tmp"):
+                leftover.unlink()
         there = sorted(p.name for p in self.folder.iterdir() if p.name not in (".lock", "log.txt"))
         if not there:
             self._save("running")
@@ -98,18 +115,18 @@ class Run:
         if manifest is None:
             raise RunConflict("The folder holds something that is not a run", path=self.folder, given=there[:5],
                               do="choose an empty or new folder with -o")
-        if manifest.get("recipe") != self.recipe:
-            if not self._overwrite:
-                changed = sorted(k for k in {*manifest.get("recipe", {}), *self.recipe}
-                                 if manifest.get("recipe", {}).get(k) != self.recipe.get(k))
-                raise RunConflict("The folder holds a run of another recipe", path=self.folder, given=f"other {', '.join(changed)}",
-                                  do="choose another folder with -o, or pass --overwrite")
-        if self._overwrite:
-            for name in there:
-                path = self.folder / name
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
         for leftover in self.folder.glob("steps/.*.tmp"):
-            shutil.rmtree(leftover, ignore_errors=True)
+            shutil.rmtree(leftover)
+        before, begun = manifest["recipe"], any(self.folder.glob("steps/*")) or set(there) - {"manifest.json", "steps"}
+        if before != self.recipe and begun and not self._overwrite:
+            changed = sorted(k for k in {*before, *self.recipe} if before.get(k) != self.recipe.get(k))
+            raise RunConflict("The folder holds a run of another recipe", path=self.folder, given=f"other {', '.join(changed)}",
+                              do="choose another folder with -o, or pass --overwrite")
+        if self._overwrite:
+            # the manifest goes last: whenever this is stopped, the folder is still known to be a run
+            shutil.rmtree(self.folder / "steps", ignore_errors=True)
+            for name in OURS:
+                (self.folder / name).unlink(missing_ok=True)
         self._save("running")
 
     # -- work -------------------------------------------------------------------------------------------------------
@@ -119,10 +136,13 @@ class Run:
         key = content_hash([name, inputs])[:16]
         folder = self.folder / "steps" / f"{name}-{key}"
         began = time.perf_counter()
-        cached = folder.is_dir()
-        if not cached:
+        made = self._read(folder) if folder.is_dir() else None
+        cached = made is not None
+        if made is None:
             self._write(folder, make())
-        made = self._read(folder)
+            made = self._read(folder)
+            if made is None:
+                raise BadInput("A step vanished while it was being read", path=folder, do="check the disk")
         seconds = time.perf_counter() - began
         self.steps.append({"step": name, "key": key, "seconds": round(seconds, 3), "cached": cached})
         self.say(f"{name}: {'from the cache' if cached else 'done'} in {seconds:.1f} s")
@@ -147,13 +167,18 @@ class Run:
             shutil.rmtree(tmp, ignore_errors=True)
             raise disk_error(error, folder) from None
 
-    @staticmethod
-    def _read(folder: Path) -> dict[str, Any]:
-        made: dict[str, Any] = json.loads((folder / "values.json").read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("*.parquet")):
-            made[path.stem] = pq.read_table(path)
-        for path in sorted(folder.glob("*.npy")):
-            made[path.stem] = np.load(path, allow_pickle=False)
+    def _read(self, folder: Path) -> dict[str, Any] | None:
+        """What a step made, or None where a crash of the machine damaged it: it is then made again."""
+        try:
+            made: dict[str, Any] = json.loads((folder / "values.json").read_text(encoding="utf-8"))
+            for path in sorted(folder.glob("*.parquet")):
+                made[path.stem] = pq.read_table(path)
+            for path in sorted(folder.glob("*.npy")):
+                made[path.stem] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:  # pyarrow's errors are of these kinds
+            self.say(f"{folder.name} is damaged and will be made again: {error}")
+            shutil.rmtree(folder)
+            return None
         return made
 
     # -- telling ----------------------------------------------------------------------------------------------------
@@ -161,8 +186,11 @@ class Run:
     def say(self, line: str) -> None:
         """A line in the log."""
         if self._log is not None:
-            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
-            self._log.flush()
+            try:
+                self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+                self._log.flush()
+            except OSError as error:
+                raise disk_error(error, self.folder / "log.txt") from None
 
     def _save(self, status: str, **more: Any) -> None:
         manifest = {
@@ -187,17 +215,22 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def read_manifest(folder: str | Path, *, missing_ok: bool = False) -> dict[str, Any] | None:
-    """The manifest of a run folder. Raises BadInput when there is none."""
+    """The manifest of a run folder. Raises BadInput where there is none, and where it is not one of ours."""
     path = Path(folder) / "manifest.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    except FileNotFoundError:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
         if missing_ok:
             return None
         raise BadInput("This is not a run folder: it has no manifest.json", path=folder,
                        do="give the folder that `whence study ... -o RUN` wrote") from None
+    except OSError as error:
+        raise BadInput(f"The manifest cannot be read: {error.strerror or error}", path=path, do="look at the path") from None
     except ValueError:
-        raise BadInput("The manifest is not JSON", path=path, do="run the study again with --overwrite") from None
+        raise BadInput("The manifest is not JSON", path=path, do="remove this folder, or choose another with -o") from None
+    if not isinstance(found, dict) or not isinstance(found.get("recipe"), dict) or "whence" not in found:
+        raise BadInput("This manifest.json was not written by whence", path=path, do="choose the folder of a run")
+    return found
 
 
 def _version() -> str:

@@ -43,7 +43,7 @@ class WhenceError(Exception):
         if legal is not None:
             parts.append(f"Legal: {_clip(legal)}.")
         if do is not None:
-            parts.append(f"Do: {do.rstrip('.')}.")
+            parts.append(f"Do: {do.rstrip('.')}{'' if do.endswith('?') else '.'}")
         super().__init__(" ".join(parts))
 
 

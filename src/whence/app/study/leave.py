@@ -77,6 +77,12 @@ def write_decision(folder: Path, train: Pool, drop: Mapping[str, str], review: l
         write_atomic(folder / f"{name}.jsonl", b"".join(out))
 
 
+def restored(folder: Path) -> set[str]:
+    """Ids that a person brought back with `whence restore`; running the study again does not drop them again."""
+    path = folder / "restored.jsonl"
+    return {orjson.loads(line)[ID] for line in path.read_bytes().splitlines() if line} if path.exists() else set()
+
+
 def _line(row: Mapping[str, Any]) -> bytes:
     return orjson.dumps(dict(row), default=str) + b"\n"
 
@@ -90,7 +96,8 @@ def leave(
     write_pool(run.folder, parts)
     write_table(run.folder / "scores.parquet", scores_table(parts.train.ids, scores.values()))
     write_links(run.folder, links)
-    write_decision(run.folder, parts.train, decision["drop"], decision["review"])
+    back = restored(run.folder)
+    write_decision(run.folder, parts.train, {k: v for k, v in decision["drop"].items() if k not in back}, decision["review"])
     write_report(payload, run.folder / "report.html")
 
 
