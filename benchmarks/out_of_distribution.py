@@ -4,7 +4,7 @@
 
 The reference is a part of the 15,000 training queries of 150 intents; asked are the 3,000 validation queries and the 1,000
 out-of-scope test queries. Printed: area under the ROC curve for out of scope, the share of in-scope queries refused when 95 % of
-the out-of-scope ones are (FPR@95), the area for all mistakes of the head (out of scope, or in scope and got wrong), CPU seconds.
+the out-of-scope ones are (FPR@95), the area for all mistakes of the head (out of scope, or in scope and wrong), CPU seconds.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def main() -> None:
             train.append({"text": text, "label": label})
     roles = {"text": "text", "label": "label"}
     reference = Pool.from_rows(train, roles=roles, name="clinc150-train")
-    asked = Pool.from_rows([{"text": t, "label": y} for t, y in data["val"] + data["oos_test"]], roles=roles, name="clinc150-asked")
+    asked = Pool.from_rows([{"text": t, "label": y} for t, y in data["val"] + data["oos_test"]], roles=roles,
+                           name="clinc150-asked")
     foreign = np.array([y == "oos" for y in asked.column("label")])
     with tempfile.TemporaryDirectory() as fresh:
         ctx = Context(store=Store(given.cache or fresh))

@@ -44,4 +44,4 @@ def test_a_class_that_was_never_shown_has_high_energy(make_world) -> None:
     vectors = {**shown.observer.encoder.vectors, **other.observer.encoder.vectors}
     observer = type(shown.observer)(type(shown.observer.encoder)(vectors, 12), shown.ctx)
     found = Energy()(other.pool, observer, shown.ctx, reference=shown.pool).values
-    assert auroc(other.pool.labels.codes >= 3, found) > 0.95
+    assert auroc(other.pool.labels.codes >= 3, found) > 0.9

@@ -96,8 +96,7 @@ def dynamics(pool: Pool, observer: Observer, query: Pool | None = None) -> Dynam
            "query": None if query is None else query.fingerprint,
            "plan": [EPOCHS, SEEDS, HIDDEN, RATE]}
     arrays = observer.ctx.store.once(key, make)
-    return Dynamics(names, y, *(np.asarray(arrays[name]) for name in _ARRAYS),
-                    query_p=np.asarray(arrays["query_p"]) if "query_p" in arrays else None)
+    return Dynamics(names, y, **{name: np.asarray(array) for name, array in arrays.items()})
 
 
 def widened(X: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -42,7 +42,7 @@ class Agreement:
 
 def true_positive_agreement(right: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Share of networks that are right, from `right` [networks, epochs, n]: [epochs, n]."""
-    return right.mean(axis=0, dtype=np.float64)
+    return np.asarray(right.mean(axis=0, dtype=np.float64))
 
 
 def agreement_bimodality(right: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -39,4 +39,4 @@ class Confidence:
 
 def mean_probability(p_label: NDArray[np.floating]) -> NDArray[np.float64]:
     """Mean over seeds and epochs of p_label [seeds, epochs, n]: [n]."""
-    return p_label.mean(axis=(0, 1), dtype=np.float64)
+    return np.asarray(p_label.mean(axis=(0, 1), dtype=np.float64))

@@ -53,4 +53,4 @@ class EL2N:
 
 def early_error(error_norm: NDArray[np.floating], epoch: int) -> NDArray[np.float64]:
     """Mean over seeds of the error norms [seeds, epochs, n] after `epoch` epochs (counted from 1): [n]."""
-    return np.asarray(error_norm[:, epoch - 1, :], dtype=np.float64).mean(axis=0)
+    return np.asarray(error_norm[:, epoch - 1, :].mean(axis=0, dtype=np.float64))

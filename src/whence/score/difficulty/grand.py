@@ -48,4 +48,4 @@ class GraNd:
 
 def early_gradient(grad_norm: NDArray[np.floating], epoch: int) -> NDArray[np.float64]:
     """Mean over seeds of the gradient norms [seeds, epochs, n] after `epoch` epochs (counted from 1): [n]."""
-    return np.asarray(grad_norm[:, epoch - 1, :], dtype=np.float64).mean(axis=0)
+    return np.asarray(grad_norm[:, epoch - 1, :].mean(axis=0, dtype=np.float64))

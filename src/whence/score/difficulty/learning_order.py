@@ -43,4 +43,4 @@ class LearningOrder:
 def learnt_at(right: NDArray[np.bool_]) -> NDArray[np.float64]:
     """First epoch (from 1) after which `right` [seeds, epochs, n] holds to the end; epochs + 1 where it does not: [seeds, n]."""
     stays = np.flip(np.logical_and.accumulate(np.flip(right, axis=1), axis=1), axis=1)
-    return right.shape[1] + 1 - stays.sum(axis=1).astype(np.float64)
+    return np.asarray(right.shape[1] + 1 - stays.sum(axis=1), dtype=np.float64)

@@ -40,4 +40,4 @@ class Margin:
 
 def area_under_margin(p_label: NDArray[np.floating], p_other: NDArray[np.floating]) -> NDArray[np.float64]:
     """Mean over seeds and epochs of p_label - p_other (both [seeds, epochs, n]): [n]."""
-    return (p_label.astype(np.float64) - p_other).mean(axis=(0, 1))
+    return np.asarray((p_label.astype(np.float64) - p_other).mean(axis=(0, 1)))

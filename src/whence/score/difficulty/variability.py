@@ -40,4 +40,4 @@ class Variability:
 
 def spread(p_label: NDArray[np.floating]) -> NDArray[np.float64]:
     """Mean over seeds of the standard deviation along epochs of p_label [seeds, epochs, n]: [n]."""
-    return p_label.std(axis=1, dtype=np.float64).mean(axis=0)
+    return np.asarray(p_label.std(axis=1, dtype=np.float64).mean(axis=0))

@@ -99,4 +99,4 @@ def pooled_probability(logs: Sequence[NDArray[np.float64]], votes: Sequence[floa
     total = sum(v * p for v, p in zip(votes, logs, strict=True)) / sum(votes)
     z = np.asarray(total)
     z = np.exp(z - z.max(axis=1, keepdims=True))
-    return z / z.sum(axis=1, keepdims=True)
+    return np.asarray(z / z.sum(axis=1, keepdims=True))

@@ -47,4 +47,4 @@ class MSP:
 
 def doubt(probs: NDArray[np.floating]) -> NDArray[np.float64]:
     """1 - max over classes of probs [n, C]: [n]."""
-    return 1.0 - probs.max(axis=1).astype(np.float64)
+    return np.asarray(1.0 - probs.max(axis=1), dtype=np.float64)

@@ -99,10 +99,10 @@ def residual_out_of_fold(X: NDArray[np.floating], fold: NDArray[np.int64], rank:
 def empirical_probability(known: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.float64]:
     """Share of `known` [n] at least as large as each of `asked` [m], one counted more on both sides (never 0): [m]."""
     above = len(known) - np.searchsorted(np.sort(known), asked, side="left")
-    return (above + 1.0) / (len(known) + 1.0)
+    return np.asarray((above + 1.0) / (len(known) + 1.0), dtype=np.float64)
 
 
 def combined_probability(known: Sequence[NDArray[np.float64]], asked: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
     """Geometric mean over the quantities of their empirical probabilities: [m]."""
     logs = [np.log(empirical_probability(k, a)) for k, a in zip(known, asked, strict=True)]
-    return np.exp(np.mean(logs, axis=0))
+    return np.asarray(np.exp(np.mean(logs, axis=0)))
