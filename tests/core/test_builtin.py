@@ -12,15 +12,23 @@ from whence.core.read import load
 def test_docstrings_of_a_small_tree(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     body = '"""About the shop in a few words."""\n' + "".join(
-        f'class C{i}:\n    """The class number {i} of the shop."""\n    if True:\n        def m(self):\n            """The method of class {i}, at last."""\n'
-        for i in range(30))
+        f'class C{i}:\n    """The class number {i} of the shop."""\n'
+        f'    if True:\n        def m(self):\n            """The method of class {i}, at last."""\n'
+        for i in range(30)
+    )
     (tmp_path / "shop" / "__init__.py").write_text(body)
     (tmp_path / "few.py").write_text('"""A module with one documentation string."""\n')
     (tmp_path / "test").mkdir()
     (tmp_path / "test" / "t.py").write_text(body)
     rows = docstrings(tmp_path)
     assert len(rows) == 61 and {r["label"] for r in rows} == {"shop"}
-    assert rows[0] == {"text": "About the shop in a few words.", "label": "shop", "name": "shop", "file": "shop/__init__.py", "line": 1}
+    assert rows[0] == {
+        "text": "About the shop in a few words.",
+        "label": "shop",
+        "name": "shop",
+        "file": "shop/__init__.py",
+        "line": 1,
+    }
     assert rows[2]["name"] == "shop.C0.m"
 
 

@@ -27,7 +27,9 @@ def test_of_and_without() -> None:
 
 
 def test_cut_and_cut_again() -> None:
-    scores = Scores.of("noise", POOL, [0.9, 0.1, 0.5, 0.0], high="wrong label", unit="probability", step=STEP, missing={D: "no label"})
+    scores = Scores.of(
+        "noise", POOL, [0.9, 0.1, 0.5, 0.0], high="wrong label", unit="probability", step=STEP, missing={D: "no label"}
+    )
     made = Selection.cut(POOL, scores, at_most=0.6)
     assert made.kept == (B, C, D), "an example without a score is kept"
     assert dict(made.dropped) == {A: "noise 0.9 is above 0.6 (high = wrong label)"}

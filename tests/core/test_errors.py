@@ -21,7 +21,8 @@ def test_names_are_offered() -> None:
 
 
 @pytest.mark.parametrize(("name", "code"), [
-    ("WhenceError", 1), ("BadInput", 2), ("UnknownName", 2), ("MissingExtra", 2), ("NotCapable", 3), ("Unverified", 3), ("OverBudget", 3),
+    ("WhenceError", 1), ("BadInput", 2), ("UnknownName", 2), ("MissingExtra", 2), ("NotCapable", 3), ("Unverified",
+     3), ("OverBudget", 3),
     ("RunConflict", 4),
 ])  # fmt: skip
 def test_exit_codes(name: str, code: int) -> None:

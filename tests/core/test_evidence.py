@@ -47,8 +47,9 @@ def test_scores_refuse(make: object) -> None:
 
 
 def links(weight: tuple[float, ...] = (0.5, -0.9, 0.5), **given: object) -> Links:
-    return Links.between(POOL, POOL, [0, 0, 1], [1, 2, 3], weight, kind="near", route="text", high="alike", unit="Jaccard", step=STEP,
-                         **given)  # type: ignore[arg-type]
+    return Links.between(
+        POOL, POOL, [0, 0, 1], [1, 2, 3], weight, kind="near", route="text", high="alike", unit="Jaccard", step=STEP, **given
+    )  # type: ignore[arg-type]
 
 
 def test_links() -> None:
@@ -57,8 +58,16 @@ def test_links() -> None:
     assert made.of_head(A, 1) == [(C, -0.9)] and made.of_tail(D) == [(B, 0.5)] and made.of_head("other") == []
     kept = made.where(made.weight > 0)
     assert len(kept) == 2 and kept.notes == ("x", "z") and "near by text" in repr(kept)
-    assert made.to_arrow().to_pylist()[1] == {"head": A, "tail": C, "weight": -0.9, "kind": "near", "route": "text", "unit": "Jaccard",
-                                              "method": "score/test", "note": "y"}
+    assert made.to_arrow().to_pylist()[1] == {
+        "head": A,
+        "tail": C,
+        "weight": -0.9,
+        "kind": "near",
+        "route": "text",
+        "unit": "Jaccard",
+        "method": "score/test",
+        "note": "y",
+    }
     assert len(made.where(np.zeros(3, bool))) == 0
 
 

@@ -16,8 +16,12 @@ TEXT = "the quick brown fox jumps over the lazy dog while the old grey cat looks
 
 def pool_of(n: int, start: int = 0, text: str = TEXT) -> Pool:
     return Pool.from_arrow(
-        Pool.from_rows([{"text": f"{text} {i}", "label": "abcd"[i % 4], "key": i} for i in range(start, start + n)]).table.drop_columns(OWN_COLUMNS),
-        roles={"text": "text", "label": "label", "id": "key"}, sources=[f"x.jsonl:{i + 1}" for i in range(n)])
+        Pool.from_rows(
+            [{"text": f"{text} {i}", "label": "abcd"[i % 4], "key": i} for i in range(start, start + n)]
+        ).table.drop_columns(OWN_COLUMNS),
+        roles={"text": "text", "label": "label", "id": "key"},
+        sources=[f"x.jsonl:{i + 1}" for i in range(n)],
+    )
 
 
 TRAIN, TEST = pool_of(400), pool_of(100, 1000)

@@ -79,7 +79,11 @@ def test_what_it_refuses() -> None:
 def test_fingerprint_is_content_order_and_roles() -> None:
     made = pool()
     assert made.fingerprint == pool().fingerprint
-    others = [Pool.from_rows(ROWS[:2], roles=made.roles), Pool.from_rows([ROWS[1], ROWS[0], ROWS[2]], roles=made.roles), Pool.from_rows(ROWS)]
+    others = [
+        Pool.from_rows(ROWS[:2], roles=made.roles),
+        Pool.from_rows([ROWS[1], ROWS[0], ROWS[2]], roles=made.roles),
+        Pool.from_rows(ROWS),
+    ]
     assert len({made.fingerprint, *(o.fingerprint for o in others)}) == 4
     assert Pool(made.table, made.roles, quarantined=(Quarantined("x", 1, "bad"),)).fingerprint == made.fingerprint
 

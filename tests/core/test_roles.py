@@ -34,26 +34,36 @@ UNIQUE, NUMBERS = [f"u{i:04}" for i in range(N)], list(range(N))
     ({"Review Text": prose(1), "Sentiment": some()}, {"text": "Review Text", "label": "Sentiment"}),
     ({"utterance": prose(1), "intent": some(), "domain": some("xy")}, {"text": "utterance", "label": "intent"}),
     ({"v1": ["ham" if i % 3 else "spam" for i in range(N)], "v2": prose(1)}, {"text": "v2", "label": "v1"}),
-    ({"id": UNIQUE, "title": prose(2, 2), "body": prose(1), "category": some()}, {"id": "id", "text": "body", "label": "category"}),
+    ({"id": UNIQUE, "title": prose(2, 2), "body": prose(1), "category": some()}, {"id": "id", "text": "body",
+     "label": "category"}),
     ({"sentence": prose(1), "y": [i % 4 for i in range(N)]}, {"text": "sentence", "label": "y"}),
-    ({"comment": prose(1), "toxic": [i % 2 for i in range(N)], "when": NUMBERS}, {"text": "comment", "label": "toxic"}),
-    ({"tweet": prose(1), "class": [i % 3 for i in range(N)], "count": [i % 5 for i in range(N)]}, {"text": "tweet", "label": "class"}),
-    ({"premise": prose(1), "hypothesis": prose(2), "gold_label": some()},
+    ({"comment": prose(1), "toxic": [i % 2 for i in range(N)], "when": NUMBERS}, {"text": "comment",
+     "label": "toxic"}),
+    ({"tweet": prose(1), "class": [i % 3 for i in range(N)], "count": [i % 5 for i in range(N)]}, {"text": "tweet",
+     "label": "class"}),
+    ({"premise": prose(1), "hypothesis": prose(2),
+     "gold_label": some()},
      {"text": "premise", "pair": "hypothesis", "label": "gold_label"}),
-    ({"sentence1": prose(1), "sentence2": prose(2), "label": some("01")}, {"text": "sentence1", "pair": "sentence2", "label": "label"}),
+    ({"sentence1": prose(1), "sentence2": prose(2), "label": some("01")}, {"text": "sentence1", "pair": "sentence2",
+     "label": "label"}),
     ({"text": prose(1), "label": NUMBERS[: N // 2] * 2, "label_text": some()}, {"text": "text", "label": "label"}),
-    ({"text": prose(1), "coarse_label": some(), "fine_label": some("abcdef", 2)}, {"text": "text", "label": "coarse_label"}),
-    ({"instruction": prose(1), "input": [""] * N, "output": prose(2)}, {"prompt": "instruction", "input": "input", "response": "output"}),
+    ({"text": prose(1), "coarse_label": some(), "fine_label": some("abcdef", 2)}, {"text": "text",
+     "label": "coarse_label"}),
+    ({"instruction": prose(1), "input": [""] * N, "output": prose(2)}, {"prompt": "instruction", "input": "input",
+     "response": "output"}),
     ({"prompt": prose(1), "completion": prose(2), "label": [i % 2 == 0 for i in range(N)]},
      {"prompt": "prompt", "response": "completion", "label": "label"}),
-    ({"prompt": prose(1), "chosen": prose(2), "rejected": prose(3)}, {"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}),
+    ({"prompt": prose(1), "chosen": prose(2), "rejected": prose(3)}, {"prompt": "prompt", "chosen": "chosen",
+     "rejected": "rejected"}),
     ({"question": prose(1), "answer": prose(2)}, {"prompt": "question", "response": "answer"}),
-    ({"input": prose(1), "target": prose(2)}, {"prompt": "input", "response": "target"}),
+    ({"input": prose(1), "target": prose(2)}, {"prompt": "input",
+     "response": "target"}),
     ({"input": prose(1), "target": some()}, {"text": "input", "label": "target"}),
     ({"source": prose(1), "target": prose(2)}, {"prompt": "source", "response": "target"}),
     ({"text": prose(1), "source": ["web"] * N, "created": ["2024-01-02T03:04:05"] * 30 + ["2024-02-02T03:04:05"] * 30},
      {"text": "text", "source": "source", "time": "created"}),
-    ({"text": prose(1), "label": some(), "split": ["train"] * 40 + ["test"] * 20}, {"text": "text", "label": "label", "split": "split"}),
+    ({"text": prose(1), "label": some(), "split": ["train"] * 40 + ["test"] * 20}, {"text": "text", "label": "label",
+     "split": "split"}),
     # columns called anything
     ({"a": prose(1), "b": some()}, {"text": "a", "label": "b"}),
     ({"col0": UNIQUE, "col1": some(), "col2": prose(1), "col3": [i / 7 for i in range(N)]}, {"text": "col2", "label": "col1"}),
@@ -87,7 +97,7 @@ def test_doubt_is_an_error_and_a_flag_ends_it() -> None:
 
 
 def test_a_unique_column_is_no_label_and_a_repeated_one_no_id() -> None:
-    roles = guess_roles(pa.table({"text": prose(1), "key": UNIQUE, "id": [1, 1] + NUMBERS[2:]})).roles
+    roles = guess_roles(pa.table({"text": prose(1), "key": UNIQUE, "id": [1, 1, *NUMBERS[2:]]})).roles
     assert dict(roles) == {"text": "text"}
 
 
@@ -98,7 +108,9 @@ def test_names_for_columns_without_names() -> None:
 
 
 def pool_of(labels: list[Any]) -> Pool:
-    return Pool.from_rows([{"text": f"row {i}", "label": v} for i, v in enumerate(labels)], roles={"text": "text", "label": "label"})
+    return Pool.from_rows(
+        [{"text": f"row {i}", "label": v} for i, v in enumerate(labels)], roles={"text": "text", "label": "label"}
+    )
 
 
 @pytest.mark.parametrize(("labels", "words"), [

@@ -12,8 +12,10 @@ from whence.core.split import _borders, split
 
 
 def pool_of(n: int, classes: int = 4, *, start: int = 0) -> Pool:
-    return Pool.from_rows([{"text": f"row {i}", "label": f"c{i % classes}"} for i in range(start, start + n)],
-                          roles={"text": "text", "label": "label"})
+    return Pool.from_rows(
+        [{"text": f"row {i}", "label": f"c{i % classes}"} for i in range(start, start + n)],
+        roles={"text": "text", "label": "label"},
+    )
 
 
 def test_parts_are_a_partition_in_pool_order_with_even_classes() -> None:
@@ -41,7 +43,9 @@ def test_one_more_row_moves_at_most_a_row_across_each_border() -> None:
 
 
 def test_groups_and_repeated_rows_stay_together() -> None:
-    pool = Pool.from_rows([{"text": f"row {i // 3}", "label": "ab"[(i // 3) % 2]} for i in range(90)], roles={"text": "text", "label": "label"})
+    pool = Pool.from_rows(
+        [{"text": f"row {i // 3}", "label": "ab"[(i // 3) % 2]} for i in range(90)], roles={"text": "text", "label": "label"}
+    )
     part_of = {i: p for p, part in enumerate(split(pool, (0.5, 0.5))) for i in part.ids}
     assert all(part_of[i] == part_of[i.split("~")[0]] for i in pool.ids)
     groups = [i % 10 for i in range(100)]
@@ -67,7 +71,8 @@ def test_borders_by_hand_limits(count: int, phase: float) -> None:
 
 
 @pytest.mark.parametrize(("shares", "n", "words"), [
-    ((0.7, 0.7), 10, "add up to 1"), ((1.0,), 10, "add up to 1"), ((1.2, -0.2), 10, "positive"), ((0.5, float("nan")), 10, "positive"),
+    ((0.7, 0.7), 10, "add up to 1"), ((1.0,), 10, "add up to 1"), ((1.2, -0.2), 10, "positive"), ((0.5, float("nan")),
+     10, "positive"),
     ((0.5, 0.5), 1, "too few rows"),
 ])  # fmt: skip
 def test_bad_shares(shares: tuple[float, ...], n: int, words: str) -> None:

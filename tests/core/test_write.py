@@ -16,12 +16,24 @@ from whence.core.pool import Pool
 from whence.core.read import load
 from whence.core.write import write, write_csv, write_jsonl
 
-POOL = load([{"text": "one, two", "label": "a", "n": 1}, {"text": 'say "so"\nhere', "label": None, "n": None}, {"text": "one, two", "label": "a", "n": 1}])
+POOL = load(
+    [
+        {"text": "one, two", "label": "a", "n": 1},
+        {"text": 'say "so"\nhere', "label": None, "n": None},
+        {"text": "one, two", "label": "a", "n": 1},
+    ]
+)
 
 
 def test_jsonl_line_by_line(tmp_path: Path) -> None:
     lines = write_jsonl(POOL, tmp_path / "x.jsonl").read_bytes().splitlines()
-    assert orjson.loads(lines[1]) == {"text": 'say "so"\nhere', "label": None, "n": None, "whence_id": POOL.ids[1], "whence_source": "row:2"}
+    assert orjson.loads(lines[1]) == {
+        "text": 'say "so"\nhere',
+        "label": None,
+        "n": None,
+        "whence_id": POOL.ids[1],
+        "whence_source": "row:2",
+    }
     assert orjson.loads(lines[2])["whence_id"] == POOL.ids[0] + "~2"
 
 
@@ -73,8 +85,16 @@ def test_places_that_cannot_be_written(tmp_path: Path, name: str, words: str) ->
 
 
 def test_odd_columns(tmp_path: Path) -> None:
-    table: Any = pa.table({"text": ["a b"], "raw": [b"\x01\xff"], "when": pa.array([0], pa.timestamp("us")), "none": pa.nulls(1),
-                           "s": pa.array([{}], pa.struct([])), "l": [[1.5, None]]})
+    table: Any = pa.table(
+        {
+            "text": ["a b"],
+            "raw": [b"\x01\xff"],
+            "when": pa.array([0], pa.timestamp("us")),
+            "none": pa.nulls(1),
+            "s": pa.array([{}], pa.struct([])),
+            "l": [[1.5, None]],
+        }
+    )
     pool = Pool.from_arrow(table, roles={"text": "text"})
     assert orjson.loads(write(pool, tmp_path / "x.jsonl").read_bytes())["raw"] == "01ff"
     assert load(tmp_path / "x.jsonl")[0].fields["l"] == [1.5, None]

@@ -31,8 +31,8 @@ LABEL_NAMES: tuple[tuple[str, ...], ...] = (
     ("label", "labels", "gold_label", "y", "class_label", "label_text"),
     ("class", "classes", "category", "intent", "sentiment", "target", "gold", "topic", "emotion", "stance", "tag", "coarse_label",
      "label_coarse", "polarity", "is_spam", "spam", "toxic", "domain_label", "ground_truth", "gold_standard"),
-    ("rating", "stars", "score", "genre", "type", "kind", "language", "lang", "relation", "answer", "domain", "dialect",
-     "output", "response", "completion", "result", "outcome", "verdict", "status", "department", "section"),
+    ("rating", "stars", "overall", "score", "genre", "type", "kind", "language", "lang", "relation", "answer", "domain",
+     "dialect", "output", "response", "completion", "result", "outcome", "verdict", "status", "department", "section"),
 )
 PAIRS: tuple[tuple[str, str], ...] = (
     ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("premise", "hypothesis"), ("question1", "question2"),
@@ -43,8 +43,8 @@ ID_NAMES = ("id", "_id", "uid", "uuid", "guid", "idx", "index", "example_id", "s
             "doc_id", "docid", "pid", "question_id", "case_id", "tweet_id", "review_id")
 SPLIT_NAMES = ("split", "partition", "subset", "fold", "set")
 MESSAGE_NAMES = ("messages", "conversations", "conversation", "dialog", "dialogue", "chat")
-RESPONSE_NAMES = ("response", "completion", "output", "answer", "target", "generation", "canonical_solution", "solution", "summary",
-                  "reference")
+RESPONSE_NAMES = ("response", "completion", "output", "answer", "target", "generation", "canonical_solution", "solution",
+                  "summary", "reference")
 TIME_NAMES = ("timestamp", "time", "date", "created_at", "created", "datetime", "added")
 OTHER_NAMES: Mapping[str, tuple[str, ...]] = {
     "system": ("system", "system_prompt"), "chosen": ("chosen",), "rejected": ("rejected",),
@@ -57,7 +57,7 @@ KNOWN_NAMES = frozenset(
 _SPLIT_VALUES = frozenset({"train", "training", "test", "testing", "validation", "valid", "val", "dev", "eval", "holdout",
                            "trainval", "unsupervised"})
 _NONE = ("", "none", "None")
-_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]|\Z)|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
+_TIME = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? |\d{4}-\d\d-\d\d([T ]|\Z)|\d{1,2}[/.]\d{1,2}[/.]\d{2,4}")
 SAMPLE = 2000
 
 
@@ -84,7 +84,8 @@ class _Column:
 
     @property
     def key(self) -> str:
-        return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()).strip("_") or self.name.lower()
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", self.name).lower()
+        return re.sub(r"[^a-z0-9]+", "_", words).strip("_") or words
 
     @property
     def constant(self) -> bool:
@@ -201,7 +202,8 @@ def _check(role: str, column: _Column, table: pa.Table, path: str | None) -> Non
         values = pc.value_counts(table.column(column.name))
         twice = next(v for v in values.to_pylist() if v["counts"] > 1 and v["values"] is not None)
         raise BadInput(f"The column '{column.name}' does not identify rows: {twice['values']!r} stands {twice['counts']} times",
-                       path=path, legal="each id once", do="name another column with --id, or leave it out: rows get ids by content")
+                       path=path, legal="each id once",
+                       do="name another column with --id, or leave it out: rows get ids by content")
 
 
 # -- guessing -----------------------------------------------------------------------------------------------------------
@@ -327,7 +329,8 @@ def _label(free: list[_Column], take: Any, path: str | None, *, statistics: bool
         [c for c in likely if c.key in LABEL_NAMES[1]],
         [c for c in likely if re.search(r"label|class|categor|target|intent|sentiment|gold", c.key)],
         [c for c in likely if c.key in LABEL_NAMES[2]],
-        [c for c in likely if c.kind == "text" and not re.search(r"(^|_)id(s|x)?($|_)|url|source|date|time|lang|split", c.key)],
+        [c for c in likely if c.kind == "text"
+         and not re.search(r"(^|_)id(s|x)?($|_)|asin|user|url|source|date|time|lang|split", c.key)],
         [c for c in likely if not re.search(r"(^|_)id(s|x)?($|_)|year|count|num|length|date|time|pop$|^[be]\d$", c.key)],
     )
     for depth, tier in enumerate(tiers):
@@ -393,9 +396,11 @@ def check_classification(pool: Pool) -> tuple[str, ...]:
     column = pool.roles["label"]
     do = "name the column of classes with --label"
     if not labelled:
-        raise BadInput(f"No row has a label in column '{column}'", given=f"{len(pool):,} rows", legal="two classes or more", do=do)
+        raise BadInput(f"No row has a label in column '{column}'", given=f"{len(pool):,} rows",
+                       legal="two classes or more", do=do)
     if len(counts) == 1:
-        raise BadInput(f"All labels in column '{column}' are the same", given=next(iter(counts)), legal="two classes or more", do=do)
+        raise BadInput(f"All labels in column '{column}' are the same", given=next(iter(counts)),
+                       legal="two classes or more", do=do)
     fractions = [v for v in values if isinstance(v, float) and v == v and not v.is_integer()]
     if fractions and (len(counts) > 20 or len(counts) > labelled / 10):
         raise BadInput(f"The labels in column '{column}' are measurements, not classes", given=[f"{v:g}" for v in fractions[:3]],
@@ -405,7 +410,7 @@ def check_classification(pool: Pool) -> tuple[str, ...]:
                        given=f"{len(counts):,} different labels in {labelled:,} rows", legal="a few values that return", do=do)
     warnings = []
     if labelled < len(pool):
-        warnings.append(f"{len(pool) - labelled:,} of {len(pool):,} rows have no label; they are left out where labels are needed")
+        warnings.append(f"{len(pool) - labelled:,} of {len(pool):,} rows have no label; they are left out where one is needed")
     single = [n for n, c in counts.items() if c == 1]
     if single:
         warnings.append(f"{len(single):,} of {len(counts):,} classes have one example only: {', '.join(single[:3])}")

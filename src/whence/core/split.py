@@ -29,7 +29,8 @@ def split(
     """
     parts = [float(s) for s in shares]
     if len(parts) < 2 or not all(math.isfinite(s) and s > 0 for s in parts) or abs(sum(parts) - 1) > 1e-6:
-        raise BadInput("The shares of a split must be positive and add up to 1", given=list(shares), legal="for instance 0.7, 0.15, 0.15")
+        raise BadInput("The shares of a split must be positive and add up to 1", given=list(shares),
+                       legal="for instance 0.7, 0.15, 0.15")
     if groups is not None and len(groups) != len(pool):
         raise BadInput("A split needs one group per row", given=len(groups), legal=len(pool))
     if len(pool) < len(parts):
@@ -53,7 +54,8 @@ def split(
             at += len(rows)
     empty = [p for p, rows in enumerate(chosen) if not rows]
     if empty:
-        raise BadInput(f"Part {empty[0] + 1} of the split of '{pool.name}' would be empty", given=f"{len(pool):,} rows, shares {parts}",
+        raise BadInput(f"Part {empty[0] + 1} of the split of '{pool.name}' would be empty",
+                       given=f"{len(pool):,} rows, shares {parts}",
                        do="give more rows or larger shares; rows that are duplicates of each other stay together")
     step = Step("split", {"shares": parts, "groups": groups is not None}, seed, (pool.fingerprint,))
     return tuple(pool.take(Selection.of(pool, sorted(rows), step=step, reason="in another part of the split")) for rows in chosen)

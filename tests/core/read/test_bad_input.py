@@ -102,21 +102,40 @@ KINDS: list[tuple[str, Make, dict[str, Any], tuple[str, ...]]] = [
     ("UTF-16 with a mark", named("x.csv", "text,label\na b,1\n".encode("utf-16")), {}, ("UTF-16", "iconv")),
     ("UTF-16 without a mark", named("x.csv", "text,label\na b,1\n".encode("utf-16-le")), {}, ("UTF-16LE",)),
     ("UTF-32", named("x.csv", "text,label\na b,1\n".encode("utf-32")), {}, ("UTF-32",)),
-    ("latin-1", named("x.csv", "text,label\nok ok,1\ncaf\xe9 noir,2\n".encode("latin-1")), {}, ("0xe9", "offset 22", ":3:", "latin-1")),
+    (
+        "latin-1",
+        named("x.csv", "text,label\nok ok,1\ncaf\xe9 noir,2\n".encode("latin-1")),
+        {},
+        ("0xe9", "offset 22", ":3:", "latin-1"),
+    ),
     ("windows-1252", named("x.jsonl", '{"text": "it\x92s"}\n'.encode("latin-1")), {}, ("0x92", "windows-1252")),
     ("latin-1 in a document", named("x.json", '[{"text":\n"caf\xe9 a"}]'.encode("latin-1")), {}, ("0xe9", ":2:")),
     ("binary file", named("x.txt", b"abc\x00\x01\x02\xff" * 30), {}, ("binary", "offset 3")),
     ("an image", named("x.csv", b"\x89PNG\r\n\x1a\n123"), {}, ("PNG",)),
     ("a pickle", named("x.jsonl", b"\x80\x04\x95abc"), {}, ("pickle",)),
-    ("mostly malformed JSONL", named("x.jsonl", '{"text": "a"}\n' + "a,b,c\n" * 9), {}, ("of 10 lines", "not JSON objects", ":2:")),
+    (
+        "mostly malformed JSONL",
+        named("x.jsonl", '{"text": "a"}\n' + "a,b,c\n" * 9),
+        {},
+        ("of 10 lines", "not JSON objects", ":2:"),
+    ),
     ("CSV named jsonl", named("x.jsonl", "text,label\n" + "good film,pos\nbad film,neg\n" * 20), {}, ("comma-separated",)),
     ("mostly ragged CSV", named("x.csv", "text,label\na b,1\n" + "c,d,e,f\n" * 3 + "c,d,e\n" * 4), {}, ("another format",)),
     ("JSONL of scalars", named("x.jsonl", "1\n2\n3\n"), {}, ("a number, not an object",)),
     ("broken JSON document", named("x.json", '[{"text": "a"},\n{"text": }]'), {}, ("JSON is broken", ":2:")),
     ("JSON that is no table", named("x.json", '{"a": 1, "b": [2]}'), {}, ("not a table",)),
-    ("JSON with splits, wrong one", named("x.json", '{"train": [["a b", "x"]], "dev": [["c d", "y"]]}'), {"split": "tset"},
-     ("split", "dev, train")),
-    ("JSON with splits, none of them train", named("x.json", '{"a": [["a b", "x"]], "b": [["c d", "y"]]}'), {}, ("2 splits", "a, b")),
+    (
+        "JSON with splits, wrong one",
+        named("x.json", '{"train": [["a b", "x"]], "dev": [["c d", "y"]]}'),
+        {"split": "tset"},
+        ("split", "dev, train"),
+    ),
+    (
+        "JSON with splits, none of them train",
+        named("x.json", '{"a": [["a b", "x"]], "b": [["c d", "y"]]}'),
+        {},
+        ("2 splits", "a, b"),
+    ),
     ("split of a file without splits", named("x.jsonl", ROWS), {"split": "train"}, ("no splits",)),
     ("duplicate column names", named("x.csv", "text,label,text\na b,1,c d\n"), {}, ("twice", "text")),
     ("duplicate columns in a table", lambda f: pa.table([["a"], ["b"]], names=["x", "x"]), {}, ("stands twice",)),
@@ -127,16 +146,43 @@ KINDS: list[tuple[str, Make, dict[str, Any], tuple[str, ...]]] = [
     ("unknown role", named("x.jsonl", ROWS), {"roles": {"lable": "label"}}, ("no role called 'lable'", "did you mean 'label'")),
     ("unknown column", named("x.jsonl", ROWS), {"roles": {"text": "txet"}}, ("txet", "did you mean 'text'")),
     ("text column of numbers", named("x.csv", "a,b\n1,x\n2,y\n"), {"roles": {"text": "a"}}, ("not text", "--text")),
-    ("label column of lists", named("x.jsonl", '{"text": "a b", "label": [1, 2]}\n'), {"roles": {"label": "label"}}, ("not single values", "--label")),
-    ("id column that repeats", named("x.jsonl", '{"text": "a", "k": 1}\n{"text": "b", "k": 1}\n'), {"roles": {"id": "k"}},
-     ("does not identify", "stands 2 times")),
+    (
+        "label column of lists",
+        named("x.jsonl", '{"text": "a b", "label": [1, 2]}\n'),
+        {"roles": {"label": "label"}},
+        ("not single values", "--label"),
+    ),
+    (
+        "id column that repeats",
+        named("x.jsonl", '{"text": "a", "k": 1}\n{"text": "b", "k": 1}\n'),
+        {"roles": {"id": "k"}},
+        ("does not identify", "stands 2 times"),
+    ),
     ("no text column", named("x.csv", "a,b\n1,2\n3,4\n"), {}, ("No column looks like the text", "--text")),
-    ("two text columns", named("x.jsonl", "".join(
-        json.dumps({"left": f"a long text number {i} here", "right": f"other words {i * 7} of like size"}) + "\n" for i in range(30))),
-     {}, ("Two columns could be the text", "'left'", "'right'", "--text")),
-    ("several labels", named("x.jsonl", "".join(
-        json.dumps({"text": f"a text number {i} here", "one": "ab"[i % 2], "two": "cd"[i % 3 % 2]}) + "\n" for i in range(30))),
-     {}, ("Several columns could be the label", "'one'", "'two'", "--label")),
+    (
+        "two text columns",
+        named(
+            "x.jsonl",
+            "".join(
+                json.dumps({"left": f"a long text number {i} here", "right": f"other words {i * 7} of like size"}) + "\n"
+                for i in range(30)
+            ),
+        ),
+        {},
+        ("Two columns could be the text", "'left'", "'right'", "--text"),
+    ),
+    (
+        "several labels",
+        named(
+            "x.jsonl",
+            "".join(
+                json.dumps({"text": f"a text number {i} here", "one": "ab"[i % 2], "two": "cd"[i % 3 % 2]}) + "\n"
+                for i in range(30)
+            ),
+        ),
+        {},
+        ("Several columns could be the label", "'one'", "'two'", "--label"),
+    ),
     ("all texts empty", named("x.jsonl", '{"text": "", "label": 1}\n{"text": "  ", "label": 2}\n'), {}, ("No row can be used",)),
     ("strict and malformed", named("x.jsonl", ROWS + "{oops\n" + ROWS), {"strict": True}, (":3:", "oops")),
     ("strict and empty text", named("x.jsonl", ROWS + '{"text": "", "label": "a"}\n'), {"strict": True}, (":3:", "empty")),

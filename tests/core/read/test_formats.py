@@ -54,8 +54,19 @@ def test_jsonl_quarantines_what_is_malformed(tmp_path: Path) -> None:
 
 
 def test_mixed_types_become_text_and_it_is_said(tmp_path: Path) -> None:
-    path = write(tmp_path, "x.jsonl", "".join(json.dumps(r) + "\n" for r in [
-        {"text": "a b", "k": 1}, {"text": "c d", "k": "one"}, {"text": "e f", "k": [1, 2]}, {"text": "g h", "k": None}]))
+    path = write(
+        tmp_path,
+        "x.jsonl",
+        "".join(
+            json.dumps(r) + "\n"
+            for r in [
+                {"text": "a b", "k": 1},
+                {"text": "c d", "k": "one"},
+                {"text": "e f", "k": [1, 2]},
+                {"text": "g h", "k": None},
+            ]
+        ),
+    )
     pool = load(path)
     assert pool.table.column("k").to_pylist() == ["1", "one", "[1,2]", None]
     assert any("column 'k' mixes" in n for n in pool.lineage[0].params["notes"])
@@ -110,7 +121,7 @@ def test_limit_and_progress(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst", ".bz2"])
 def test_packed_alike(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"x.jsonl{suffix}"
-    data = '{"text": "a b", "label": "x"}\n{"text": "c d", "label": "y"}\n'.encode()
+    data = b'{"text": "a b", "label": "x"}\n{"text": "c d", "label": "y"}\n'
     if suffix:
         codec = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}[suffix]
         with pa.CompressedOutputStream(str(path), codec) as out:
@@ -143,7 +154,11 @@ def test_json_documents(tmp_path: Path, value: Any, indent: int | None) -> None:
 
 
 def test_json_splits_by_argument_and_by_mark(tmp_path: Path) -> None:
-    value = {"oos_test": [["q", "oos"]], "val": [["v one", "x"], ["v two", "y"]], "train": [[f"t {i}", "xy"[i % 2]] for i in range(20)]}
+    value = {
+        "oos_test": [["q", "oos"]],
+        "val": [["v one", "x"], ["v two", "y"]],
+        "train": [[f"t {i}", "xy"[i % 2]] for i in range(20)],
+    }
     path = write(tmp_path, "x.json", json.dumps(value))
     assert len(load(path)) == 20 and dict(load(path).roles) == {"text": "text", "label": "label"}
     for pool in (load(path, split="dev"), load(f"{path}#val"), load(path, split="validation")):
@@ -162,13 +177,17 @@ def test_jsonl_file_that_is_really_a_document(tmp_path: Path) -> None:
 
 
 def test_csv_quotes_newlines_and_types(tmp_path: Path) -> None:
-    path = write(tmp_path, "x.csv", (
-        'text,label,n,share,ok,code\r\n'
-        '"one, with ""quotes""\r\nand a line",pos,1,0.5,true,007\r\n'
-        '\r\n'
-        'plain text,neg,2,NA,false,010\r\n'
-        'said "so" then,neg,,2,true,x\r\n'
-    ))
+    path = write(
+        tmp_path,
+        "x.csv",
+        (
+            "text,label,n,share,ok,code\r\n"
+            '"one, with ""quotes""\r\nand a line",pos,1,0.5,true,007\r\n'
+            "\r\n"
+            "plain text,neg,2,NA,false,010\r\n"
+            'said "so" then,neg,,2,true,x\r\n'
+        ),
+    )
     pool = load(path)
     assert rows(pool) == [
         {"text": 'one, with "quotes"\r\nand a line', "label": "pos", "n": 1, "share": 0.5, "ok": True, "code": "007"},
@@ -187,11 +206,14 @@ def test_delimiter_is_found(tmp_path: Path, sign: str) -> None:
 
 
 def test_ragged_rows_are_quarantined(tmp_path: Path) -> None:
-    path = write(tmp_path, "x.csv", "text,label\na b,1\nc d\ne f,2,3\ng h,4\ni j,5\n\"open,6\nk l,7\n")
+    path = write(tmp_path, "x.csv", 'text,label\na b,1\nc d\ne f,2,3\ng h,4\ni j,5\n"open,6\nk l,7\n')
     pool = load(path)
     assert pool.column("label") == [1, 4, 5, 6, 7]
     assert pool.texts[3] == '"open', "a stray quote does not swallow the file"
-    assert [(q.line, q.reason) for q in pool.quarantined] == [(3, "the row has 1 fields, not 2"), (4, "the row has 3 fields, not 2")]
+    assert [(q.line, q.reason) for q in pool.quarantined] == [
+        (3, "the row has 1 fields, not 2"),
+        (4, "the row has 3 fields, not 2"),
+    ]
 
 
 def test_stray_quotes_in_tsv(tmp_path: Path) -> None:
@@ -201,8 +223,12 @@ def test_stray_quotes_in_tsv(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "body", "roles"), [
-    ("x.tsv", "".join(f"{'pos' if i % 2 else 'neg'}\tthis is film number {i}\n" for i in range(20)), {"label": "label", "text": "text"}),
-    ("x.txt", "".join(f"this is film number {i}\t{i % 2}\n" for i in range(20)), {"label": "label", "text": "text"}),
+    ("x.tsv", "".join(f"{'pos' if i % 2 else 'neg'}\tthis is film number {i}\n" for i in range(20)),
+     {"label": "label", "text": "text"}),
+    ("x.txt", "".join(f"this is film number {i}\t{i % 2}\n" for i in range(20)), {"label": "label",
+     "text": "text"}),
+    ("x.txt", "".join(f"i feel like film number {i};{'joy' if i % 2 else 'fear'}\n" for i in range(20)),
+     {"label": "label", "text": "text"}),
     ("x.csv", "".join(f'"{i % 3}","this, is film number {i}"\n' for i in range(20)), {"label": "label", "text": "text"}),
 ])  # fmt: skip
 def test_tables_without_a_header(tmp_path: Path, name: str, body: str, roles: dict[str, str]) -> None:
@@ -211,7 +237,11 @@ def test_tables_without_a_header(tmp_path: Path, name: str, body: str, roles: di
 
 
 def test_one_column_of_text_with_commas(tmp_path: Path) -> None:
-    assert load(write(tmp_path, "x.csv", "text\nhello, you\nand, so, on\nplain\n")).texts == ("hello, you", "and, so, on", "plain")
+    assert load(write(tmp_path, "x.csv", "text\nhello, you\nand, so, on\nplain\n")).texts == (
+        "hello, you",
+        "and, so, on",
+        "plain",
+    )
 
 
 def test_pandas_index_column_and_row_names(tmp_path: Path) -> None:
@@ -231,7 +261,9 @@ def test_fasttext(tmp_path: Path) -> None:
 
 def test_coarse_and_fine(tmp_path: Path) -> None:
     pool = load(write(tmp_path, "x.txt", "".join(f"{'DESC:def' if i % 2 else 'HUM:ind'} what is it {i} ?\n" for i in range(20))))
-    assert rows(pool)[1] == {"label": "DESC", "label_fine": "DESC:def", "text": "what is it 1 ?"} and pool.roles["label"] == "label"
+    assert (
+        rows(pool)[1] == {"label": "DESC", "label_fine": "DESC:def", "text": "what is it 1 ?"} and pool.roles["label"] == "label"
+    )
 
 
 def test_small_numbers_in_front(tmp_path: Path) -> None:
@@ -275,7 +307,12 @@ def test_saved_by_datasets_read_without_it(tmp_path: Path) -> None:
     made = datasets.Dataset.from_dict({"text": ["a b", "c d", "e f"], "label": [1, 0, 1]}, features=features)
     made.save_to_disk(str(tmp_path / "one"))
     datasets.DatasetDict({"train": made, "test": made.select([0])}).save_to_disk(str(tmp_path / "dict"))
-    for pool in (load(tmp_path / "one"), load(tmp_path / "dict"), load(made), load(made.to_pandas().assign(label=["yes", "no", "yes"]))):
+    for pool in (
+        load(tmp_path / "one"),
+        load(tmp_path / "dict"),
+        load(made),
+        load(made.to_pandas().assign(label=["yes", "no", "yes"])),
+    ):
         assert pool.texts == ("a b", "c d", "e f") and pool.column("label") == ["yes", "no", "yes"]
     assert len(load(tmp_path / "dict", split="test")) == 1
     assert len(load(made.select([2, 0]))) == 2 and load(made.select([2, 0])).texts == ("e f", "a b")
@@ -286,8 +323,10 @@ def test_folder_of_shards_and_splits(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for split, texts in (("train", ["a", "b", "c", "d"]), ("test", ["e"])):
         for i, part in enumerate([texts[:2], texts[2:]]):
-            pq.write_table(pa.table({"text": pa.array([f"{t} word" for t in part], pa.string())}),
-                           tmp_path / "data" / f"{split}-0000{i}-of-00002.parquet")
+            pq.write_table(
+                pa.table({"text": pa.array([f"{t} word" for t in part], pa.string())}),
+                tmp_path / "data" / f"{split}-0000{i}-of-00002.parquet",
+            )
     pool = load(tmp_path)
     assert pool.texts == ("a word", "b word", "c word", "d word")
     assert pool.table.column(SOURCE).to_pylist()[2] == "data/train-00001-of-00002.parquet:1"
@@ -303,14 +342,22 @@ def test_split_column(tmp_path: Path) -> None:
 def test_memory() -> None:
     pd = pytest.importorskip("pandas")
     made = [{"text": "a b", "label": 1}, {"text": "c d", "label": 2}]
-    ids = {load(x).ids for x in (made, iter(made), {"text": ["a b", "c d"], "label": [1, 2]}, pd.DataFrame(made), pa.Table.from_pylist(made))}
+    ids = {
+        load(x).ids
+        for x in (made, iter(made), {"text": ["a b", "c d"], "label": [1, 2]}, pd.DataFrame(made), pa.Table.from_pylist(made))
+    }
     assert len(ids) == 1
     assert load(["a b", "c d"]).texts == ("a b", "c d")
     assert load(pd.DataFrame({"text": ["a b", "c d"], "mixed": [1, "x"]})).table.column("mixed").to_pylist() == ["1", "x"]
 
 
 def test_empty_texts_and_missing_labels() -> None:
-    pool = load([{"text": "a b", "label": "x"}, {"text": " ", "label": "y"}, {"text": None, "label": "x"}, {"text": "c d", "label": ""}])
+    pool = load(
+        [{"text": "a b", "label": "x"}, {"text": " ", "label": "y"}, {"text": None, "label": "x"}, {"text": "c d", "label": ""}]
+    )
     assert pool.texts == ("a b", "c d") and pool.column("label") == ["x", None]
-    assert [(q.line, q.reason) for q in pool.quarantined] == [(2, "the text is empty (column 'text')"), (3, "the text is empty (column 'text')")]
+    assert [(q.line, q.reason) for q in pool.quarantined] == [
+        (2, "the text is empty (column 'text')"),
+        (3, "the text is empty (column 'text')"),
+    ]
     assert any("no label" in n for n in pool.lineage[0].params["notes"])

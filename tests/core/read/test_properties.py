@@ -15,7 +15,9 @@ from whence.core.pool import Pool
 from whence.core.read import load
 from whence.core.write import write_csv, write_jsonl, write_parquet
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 said = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30).map(lambda t: "x " + t)
 scalars = st.one_of(st.none(), said)
@@ -27,7 +29,13 @@ nested = st.one_of(st.none(), st.lists(st.integers(0, 9), max_size=3))
 @st.composite
 def pools(draw: Any, lists: bool = True) -> Pool:
     size = draw(st.integers(1, 12))
-    columns: dict[str, Any] = {"text": said, "note": scalars, "n": numbers, "share": shares, "ok": st.one_of(st.none(), st.booleans())}
+    columns: dict[str, Any] = {
+        "text": said,
+        "note": scalars,
+        "n": numbers,
+        "share": shares,
+        "ok": st.one_of(st.none(), st.booleans()),
+    }
     if lists:
         columns["nested"] = nested
     return Pool.from_rows([{k: draw(v) for k, v in columns.items()} for _ in range(size)], roles={"text": "text"})
@@ -52,7 +60,9 @@ def test_parquet_round_trip_keeps_everything(tmp_path: Path, pool: Pool) -> None
 @given(pool=pools(lists=False))
 @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".tsv"])
 def test_csv_round_trip_keeps_ids(tmp_path: Path, pool: Pool, suffix: str) -> None:
-    if suffix == ".tsv" and any("\n" in (v or "") or "\t" in (v or "") for c in ("text", "note") for v in pool.table.column(c).to_pylist()):
+    if suffix == ".tsv" and any(
+        "\n" in (v or "") or "\t" in (v or "") for c in ("text", "note") for v in pool.table.column(c).to_pylist()
+    ):
         return  # a tab-separated line that is a row by itself is read as one; see read_delimited
     path = write_csv(pool, tmp_path / f"pool{suffix}")
     again = load(path, roles={"text": "text", "label": "none"})
@@ -60,8 +70,12 @@ def test_csv_round_trip_keeps_ids(tmp_path: Path, pool: Pool, suffix: str) -> No
 
 
 @QUICK
-@given(data=st.binary(max_size=400), suffix=st.sampled_from(
-    [".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".arrow", ".jsonl.gz", ".csv.zst", ".dat", ""]))
+@given(
+    data=st.binary(max_size=400),
+    suffix=st.sampled_from(
+        [".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".arrow", ".jsonl.gz", ".csv.zst", ".dat", ""]
+    ),
+)
 def test_random_bytes_are_a_pool_or_a_clear_error(tmp_path: Path, data: bytes, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     path.write_bytes(data)
@@ -72,7 +86,10 @@ def test_random_bytes_are_a_pool_or_a_clear_error(tmp_path: Path, data: bytes, s
 
 
 @QUICK
-@given(text=st.text(st.sampled_from('{}[]",:\n\t\r ab1;|\\é0.'), max_size=200), suffix=st.sampled_from([".jsonl", ".json", ".csv", ".tsv", ".txt"]))
+@given(
+    text=st.text(st.sampled_from('{}[]",:\n\t\r ab1;|\\é0.'), max_size=200),
+    suffix=st.sampled_from([".jsonl", ".json", ".csv", ".tsv", ".txt"]),
+)
 def test_nearly_data_is_a_pool_or_a_clear_error(tmp_path: Path, text: str, suffix: str) -> None:
     path = tmp_path / f"x{suffix}"
     path.write_bytes(text.encode())
@@ -97,8 +114,11 @@ def test_damaged_exports_are_a_pool_or_a_clear_error(tmp_path: Path, cut: float,
         assert str(error)
 
 
-json_values = st.recursive(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
-                           lambda v: st.one_of(st.lists(v, max_size=4), st.dictionaries(st.text(max_size=4), v, max_size=4)), max_leaves=12)
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda v: st.one_of(st.lists(v, max_size=4), st.dictionaries(st.text(max_size=4), v, max_size=4)),
+    max_leaves=12,
+)
 
 
 @QUICK

@@ -37,6 +37,13 @@ def test_without_a_hint(data_dir: Path, path: str, rows: int, roles: dict[str, s
         check_classification(pool)
 
 
+def test_folders(data_dir: Path) -> None:
+    assert len(load(data_dir / "trec6")) == 5_452 and len(load(data_dir / "sst2", split="dev")) == 872
+    for several in ("clinc150", "scifact"):
+        with pytest.raises(BadInput, match="different tables"):
+            load(data_dir / several)
+
+
 def test_empty_rows_are_told(data_dir: Path) -> None:
     pool = load(data_dir / "cranfield" / "corpus.jsonl.gz")
     assert len(pool) == 1398 and [q.line for q in pool.quarantined] == [471, 995]

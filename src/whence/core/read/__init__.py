@@ -335,7 +335,7 @@ def _usable(
 
 
 def _says(column: pa.ChunkedArray) -> Any:
-    """Where a column says something: text that is more than blanks, a list that is not empty, any other value that is not null."""
+    """Where a column says something: text beyond blanks, a list that is not empty, another value that is not null."""
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         return pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(column), ""), False)
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):

@@ -45,7 +45,8 @@ def read_delimited(source: Source, settings: Settings, *, max_line: int = MAX_LI
     if header is not None:
         body = Counter(len(r) for r in sample[1:])
         usual, times = body.most_common(1)[0] if body else (width, 0)
-        if usual == width + 1 and times >= 0.9 * sum(body.values()):  # R writes row names without a header cell; others end each row with a delimiter
+        # R writes row names without a header cell; others end each row with a delimiter
+        if usual == width + 1 and times >= 0.9 * sum(body.values()):
             ends_empty = all(r[-1] == ("", False) for r in sample[1:] if len(r) == usual)
             header = [*header, ""] if ends_empty else ["row_name", *header]
             width = usual

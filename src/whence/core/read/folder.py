@@ -33,16 +33,18 @@ def read_folder(folder: Path, settings: Settings, split: str | None, read_file: 
     sources = [s for p in sorted(folder.rglob("*")) if _visible(p, folder) and p.is_file()
                for s in [Source.of(p, p.relative_to(folder).as_posix())] if s.suffix in SUFFIXES]
     described = ("dataset_info.json", "state.json", "dataset_infos.json", "config.json")
-    data = [s for s in sources if SUFFIXES[s.suffix] != "plain" and not s.label.endswith(described)]
+    data = [s for s in sources if (SUFFIXES[s.suffix] != "plain" or of_file(s.label)) and not s.label.endswith(described)]
     files = data or sources
     if not files:
         seen = sorted(p.name for p in folder.iterdir())[:8]
         raise BadInput("The folder has no data files", path=folder, legal=sorted(SUFFIXES),
-                       given=f"files {', '.join(seen)}" if seen else "an empty folder", do="give a folder with data files, or a file")
+                       given=f"files {', '.join(seen)}" if seen else "an empty folder",
+                       do="give a folder with data files, or a file")
     by_split: dict[str, list[Source]] = {}
     for file in files:
         by_split.setdefault(of_file(file.label) or "", []).append(file)
-    if set(by_split) != {""}:
+    # files that name no split beside a lone test file are another thing (a corpus and its judgements), not a remainder
+    if set(by_split) != {""} and ("" not in by_split or "train" in by_split or split is not None):
         named = {k: v for k, v in by_split.items() if k}
         files = named[choose(named, split, str(folder))]
     elif split is not None:

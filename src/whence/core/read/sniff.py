@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Literal
 
@@ -52,7 +53,7 @@ def _json_shape(head: bytes) -> Format | None:
         legal = b'"}' if text[:1] == b"{" else b'[{"-0123456789tfn]'
         return "json" if not after or after in [bytes([c]) for c in legal] else None
     if isinstance(value, dict):
-        return "jsonl" if rest.strip() or value and not any(isinstance(v, list | dict) for v in value.values()) else "json"
+        return "jsonl" if rest.strip() or (value and not any(isinstance(v, list | dict) for v in value.values())) else "json"
     return "jsonl" if rest.strip() and value and not isinstance(value[0], list | dict) else "json"
 
 
@@ -77,7 +78,7 @@ def delimiter(lines: list[str], suffix: str, *, strict: bool = False) -> str | N
     """The delimiter under which most lines have the same number of fields (two or more), or None.
 
     `strict` is for files that do not call themselves tables: then a tab must divide nearly every line alike, and other
-    delimiters count only under a header of known column names.
+    delimiters count only under a header of known column names, or where they part a text from one of a few words.
     """
     from whence.core.read.delimited import known_header, split_quoted
 
@@ -97,13 +98,26 @@ def delimiter(lines: list[str], suffix: str, *, strict: bool = False) -> str | N
             continue
         if strict:
             header, _ = split_quoted(lines, 0, sign)
-            if not (share >= 0.95 and (sign == "\t" or (header is not None and known_header([c for c, _ in header])))):
+            known = header is not None and known_header([c for c, _ in header])
+            if not (share >= 0.95 and (sign == "\t" or known or (width == 2 and _label_beside_text(lines, sign)))):
                 continue
         favoured = {".tsv": "\t", ".tab": "\t", ".psv": "|", ".csv": ","}.get(suffix) == sign
         rank = (share + (0.3 if favoured else 0.0) + (0.05 if sign == "\t" else 0.0), width, sign)
         if best is None or rank[:2] > best[:2]:
             best = rank
     return best[2] if best else None
+
+
+def _label_beside_text(lines: list[str], sign: str) -> bool:
+    """Whether the sign divides each line into a text and one of a few words (`i feel fine;joy`)."""
+    pairs = [line.split(sign) for line in lines]
+    if len(pairs) < 10 or any(len(p) != 2 for p in pairs):
+        return False
+    for side in (0, 1):
+        words = {p[side].strip() for p in pairs}
+        if 2 <= len(words) <= len(pairs) // 5 and all(re.fullmatch(r"[\w-]+", w) for w in words):
+            return True
+    return False
 
 
 def looks_like(head: bytes) -> str:

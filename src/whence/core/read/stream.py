@@ -100,7 +100,7 @@ def _missing(path: Path, given: str) -> BadInput:
         return BadInput("There is no such folder", path=str(folder), given=given, do="look at the path")
     return BadInput("There is no such file", path=given,
                     legal=None if not names else f"one of the {len(names)} names in that folder",
-                    do=f"did you mean '{near[0]}'?" if near else "look at the path; a built-in data set is called stdlib:docstrings")
+                    do=f"did you mean '{near[0]}'?" if near else "look at the path; built-in data is called stdlib:docstrings")
 
 
 def _remote(url: str) -> AbstractContextManager[IO[bytes]]:
