@@ -40,6 +40,10 @@ def read_folder(folder: Path, settings: Settings, split: str | None, read_file: 
         raise BadInput("The folder has no data files", path=folder, legal=sorted(SUFFIXES),
                        given=f"files {', '.join(seen)}" if seen else "an empty folder",
                        do="give a folder with data files, or a file")
+    collection = [s.label for s in files if s.label.startswith(("corpus.", "queries.", "qrels/"))]
+    if {label.split(".")[0] for label in collection} >= {"corpus", "queries"}:
+        raise BadInput("This folder is a retrieval collection, which is different tables", path=folder, given=collection[:6],
+                       do=f"give one file: {folder}/{collection[0]}")
     by_split: dict[str, list[Source]] = {}
     for file in files:
         by_split.setdefault(of_file(file.label) or "", []).append(file)
