@@ -60,7 +60,8 @@ def main() -> None:
             before = time.process_time()
             found = build(name, verb="score")(asked, observer, ctx, reference=reference).values
             limit = np.quantile(found[foreign], 0.05)
-            print(f"| {name} | {auroc(foreign, found):.4f} | {(found[~foreign] >= limit).mean():.3f} | {auroc(mistaken, found):.4f} "
+            refused = (found[~foreign] >= limit).mean()
+            print(f"| {name} | {auroc(foreign, found):.4f} | {refused:.3f} | {auroc(mistaken, found):.4f} "
                   f"| {time.process_time() - before:.1f} |", flush=True)
 
 

@@ -40,8 +40,8 @@ def test_the_gradient_is_that_of_the_loss() -> None:
 
 
 def test_a_class_that_was_never_shown_has_high_energy(make_world) -> None:
-    shown, other = make_world(n=200, wrong=0.0, spread=0.15), make_world(n=210, classes=5, wrong=0.0, spread=0.15, seed=1)
+    shown, other = make_world(n=400, wrong=0.0, spread=0.15), make_world(n=210, classes=5, wrong=0.0, spread=0.15, seed=1)
     vectors = {**shown.observer.encoder.vectors, **other.observer.encoder.vectors}
     observer = type(shown.observer)(type(shown.observer.encoder)(vectors, 12), shown.ctx)
-    found = Energy()(other.pool, observer, shown.ctx, reference=shown.pool).values
+    found = Energy(epochs=60)(other.pool, observer, shown.ctx, reference=shown.pool).values
     assert auroc(other.pool.labels.codes >= 3, found) > 0.9
