@@ -21,7 +21,8 @@ class Scorer(Protocol):
     """Every scorer takes a pool and an observer and returns one number per example.
 
     `reference` is a small pool that stands for what the user cares about (validation examples, a target set); a scorer
-    whose card needs `reference` refuses with NotCapable without one, and the others ignore it.
+    whose card needs `reference` refuses with NotCapable without one. In the family typicality it is the training data that
+    examples are held against, and may be left out; scorers of other families whose card does not name it ignore it.
     """
 
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores: ...

@@ -92,7 +92,7 @@ def dynamics(pool: Pool, observer: Observer, query: Pool | None = None) -> Dynam
             arrays["query_p"] = found.queries.p_label
         return arrays
 
-    key = {"observable": "dynamics", "version": 1, "pool": pool.fingerprint, "by": observer.fingerprint,
+    key = {"observable": "dynamics", "version": 2, "pool": pool.fingerprint, "by": observer.fingerprint,
            "query": None if query is None else query.fingerprint,
            "plan": [EPOCHS, SEEDS, HIDDEN, RATE]}
     arrays = observer.ctx.store.once(key, make)

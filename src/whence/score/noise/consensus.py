@@ -37,6 +37,7 @@ class Consensus:
         papers=(Paper("Confident Learning: Estimating Uncertainty in Dataset Labels", "Northcutt, Jiang, Chuang", 2021,
                       "arXiv:1911.00068"),),
         needs=("labels", "text", "embeddings", "class_probs"),
+        status="stable",
         cost="25 fits of a softmax head and one comparison of all pairs: about four times self-confidence",
     )
 

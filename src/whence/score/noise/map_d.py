@@ -76,7 +76,7 @@ class MapD:
             out[order] = found
             return {"shares": out}
 
-        key = {"observable": "map-d", "version": 1, "pool": pool.fingerprint, "by": observer.fingerprint, "k": self.k,
+        key = {"observable": "map-d", "version": 2, "pool": pool.fingerprint, "by": observer.fingerprint, "k": self.k,
                "size": size}
         return np.asarray(observer.ctx.store.once(key, make)["shares"])
 

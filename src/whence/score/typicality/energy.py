@@ -68,7 +68,7 @@ class Energy:
 
         key = {"observable": "abet", "version": 1, "pool": pool.fingerprint, "by": observer.fingerprint,
                "reference": None if reference is None else reference.fingerprint,
-               "plan": [self.epochs, self.rate, _FOLDS]}
+               "plan": [self.epochs, self.rate, _FOLDS, _COLDEST]}
         values = observer.ctx.store.once(key, make)["energy"]
         inputs = (pool.fingerprint, observer.fingerprint) + (() if reference is None else (reference.fingerprint,))
         return Scores.of("energy", pool, values, high="no class claims it: out of distribution, or likely to be got wrong",

@@ -38,6 +38,7 @@ class Sage:
         papers=(Paper("Generalization is not a universal guarantee: Estimating similarity to training data with an ensemble "
                       "out-of-distribution metric", "Schreyer et al.", 2025, "arXiv:2502.16329"),),
         needs=("labels", "embeddings", "class_probs"),
+        status="stable",
         cost="a few decompositions, one comparison of all pairs, and the fits of the head",
     )
 
