@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 from whence.core.errors import BadInput
 from whence.core.pool import Pool
 from whence.core.step import Step
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Kind = Literal["near", "retrieved", "attributed", "cited"]
 Route = Literal["weights", "context", "text"]
@@ -96,6 +99,12 @@ class Scores:
             "value": pa.array([*self.values.tolist(), *[None] * len(self.missing)], pa.float64()),
             "missing": pa.array([*[None] * len(self.ids), *self.missing.values()], pa.string()),
         })
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`to_arrow` as a data frame. Raises MissingExtra where pandas is not installed."""
+        from whence.core.tables import frame
+
+        return frame(self.to_arrow())
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,6 +192,12 @@ class Links:
             "kind": same(self.kind), "route": same(self.route), "unit": same(self.unit), "method": same(self.step.method),
             "note": pa.array(self.notes if self.notes is not None else [None] * m, pa.string()),
         })
+
+    def to_pandas(self) -> pd.DataFrame:
+        """`to_arrow` as a data frame. Raises MissingExtra where pandas is not installed."""
+        from whence.core.tables import frame
+
+        return frame(self.to_arrow())
 
 
 @dataclass(frozen=True)

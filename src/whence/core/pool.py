@@ -291,7 +291,10 @@ class Pool:
         return self.table
 
     def to_pandas(self) -> pd.DataFrame:
-        return self.table.to_pandas()
+        """The pool as a data frame. Raises MissingExtra where pandas is not installed."""
+        from whence.core.tables import frame
+
+        return frame(self.table)
 
     def to_datasets(self) -> Any:
         """The pool as a Hugging Face `datasets.Dataset`."""

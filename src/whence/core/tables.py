@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
@@ -12,6 +13,9 @@ from whence.core.errors import BadInput
 from whence.core.evidence import Links, Scores
 from whence.core.pool import ID
 from whence.core.step import Step
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def scores_table(ids: Sequence[str], scores: Iterable[Scores]) -> pa.Table:
@@ -70,3 +74,14 @@ def _coded(column: pa.ChunkedArray) -> tuple[tuple[str, ...], np.ndarray]:  # ty
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.combine_chunks()
     return tuple(coded.dictionary.to_pylist()), coded.indices.to_numpy().astype(np.int32)
+
+
+def frame(table: pa.Table) -> pd.DataFrame:
+    """A table as a data frame. Raises MissingExtra where pandas is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("pandas") is None:
+        from whence.core.errors import MissingExtra
+
+        raise MissingExtra("pandas", "hf", "to_pandas")
+    return table.to_pandas()
