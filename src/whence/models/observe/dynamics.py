@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 #: One hidden layer of 128 units, three seeds, sixteen epochs. A linear head hardly ever fits a wrong label, so its
 #: variability and transitions say nothing (AUROC of variability for 10 % planted flips of TREC-6 with MiniLM: 0.11); this
 #: network learns the pattern in the first epochs and the exceptions in the last ones, so early errors, transitions and
-#: spread all tell something (EL2N after two epochs 0.973, mean probability 0.979, variability 0.78, learning order 0.970),
-#: and it costs seconds.
+#: spread all tell something (EL2N after two epochs 0.973, mean probability 0.979, learning order 0.969, variability 0.80), at
+#: 2 CPU seconds there and 7 on 15,000 rows of 150 classes.
 EPOCHS, SEEDS, HIDDEN, RATE = 16, 3, 128, 1e-3
 
 

@@ -2,7 +2,7 @@
 
 Paul, Ganguli, Dziugaite: Deep Learning on a Data Diet (2021). The score of (x, y) is the expectation over weights early in
 training of ||p(x) - onehot(y)||_2. We train a small network on frozen embeddings instead of a whole one, for tens of epochs
-instead of 200; the default looks after a tenth of them, as the paper does with epoch 20 of 200.
+instead of 200; the default looks after the second of sixteen, where the paper looks after epoch 20 of 200.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class EL2N:
         needs=("labels", "embeddings", "dynamics"),
         cost="one short training per seed, shared by all methods that look at dynamics",
         presets={
-            "data-diet": Preset({"epoch": 2}, "a tenth of training, as on images"),
+            "data-diet": Preset({"epoch": 2}, "early in training, as on images"),
             "bert-data-diet": Preset(
                 {"epoch": 1}, "after one full epoch: earlier steps were unreliable on text",
                 Paper("BERT on a Data Diet: Finding Important Examples by Gradient-Based Pruning", "Fayyaz et al.", 2022,

@@ -2,8 +2,8 @@
 
 Toneva et al.: An Empirical Study of Example Forgetting during Deep Neural Network Learning (2019). The paper counts events
 over the visits of one run and gives an example that was never right an infinite count. Scores here are finite: an example
-that was never right gets the number of epochs, one more than the most often that an example can be forgotten plus learnt
-again, and counts are averaged over seeds. We look after each epoch and not when the example's batch passes.
+that was never right gets the number of epochs (at most half as many events are possible), and counts are averaged over seeds.
+We look after each epoch and not when the example's batch passes.
 """
 
 from __future__ import annotations

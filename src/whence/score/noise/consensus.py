@@ -3,7 +3,8 @@
 No paper: a combination that was measured. The out-of-fold probabilities of a head on the observer's embeddings, one on words
 (TF-IDF, compressed) and one on both together are averaged as logarithms; the neighbours' labels (weighted by similarity) join
 with half a vote. Embeddings know what a text is about and words know how it is put; wrong labels must please neither.
-AUROC for 10 % planted flips with MiniLM is in `benchmarks/label_noise.py`, beside each part alone.
+AUROC for 10 % planted flips with MiniLM, mean of three seeds, against self-confidence alone: TREC-6 0.989 and 0.976, SST-2 0.900
+and 0.886; CLINC150 leaves nothing to gain. On real noise (medical relations) it is no better (`benchmarks/label_noise.py`).
 """
 
 from __future__ import annotations

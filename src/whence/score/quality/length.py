@@ -1,6 +1,7 @@
 """Length of the text: the baseline that learnt quality scores are held against.
 
-Liu et al. (2024) and Zhao et al. (2024) find that choosing the longest responses rivals learnt selectors on instruction data.
+Zhao et al.: Long Is More for Alignment (2024) find that choosing the longest responses rivals learnt selectors on instruction
+data.
 """
 
 from __future__ import annotations
