@@ -236,3 +236,13 @@ def test_pieces_from_python(planted: Any) -> None:
     assert {r["verb"] for r in wh.methods()} == {"curate", "score", "select", "trace"}
     pytest.importorskip("datasets")
     assert pool.to_datasets().num_rows == 240
+
+
+def test_a_leaked_row_has_an_id_of_its_own_on_each_side(studied: Any, planted: Any, whence: Callable[..., Any]) -> None:
+    pool = pq.read_table(studied.folder / "pool.parquet").to_pylist()
+    assert len({r["whence_id"] for r in pool}) == len(pool) == 300
+    proof = next(r for r in pool if r["whence_part"] == "proof" and r["text"] in planted.leaked)
+    train = next(r for r in pool if r["whence_part"] != "proof" and r["text"] == proof["text"])
+    assert proof["whence_id"] == train["whence_id"] + "~2"
+    told = whence("why", studied.folder, proof["whence_id"], "--json").json
+    assert told["part"] == "proof" and train["whence_id"] in {link["other"] for link in told["links"] if link["about"] == "leak-exact"}

@@ -17,7 +17,7 @@ from whence.app.study.recipe import Recipe
 from whence.core.context import Context
 from whence.core.decision import Selection
 from whence.core.errors import BadInput, NotCapable
-from whence.core.pool import SOURCE, Pool
+from whence.core.pool import ID, PARENTS, SOURCE, Pool
 from whence.core.step import Step, content_hash
 
 VALID_SHARE, PROOF_SHARE = 0.15, 0.20
@@ -75,7 +75,7 @@ def rows_of(pool: Pool, rows: NDArray[np.int64], name: str) -> Pool:
 def load_parts(recipe: Recipe, run: Run, ctx: Context) -> Parts:
     """Read, check, plant and split. One step of the run."""
     inputs = {"train": digest(recipe.train), "test": recipe.test and digest(recipe.test), "text": recipe.text,
-              "label": recipe.label, "limit": recipe.limit, "plant": recipe.plant, "seed": recipe.seed, "version": 1}
+              "label": recipe.label, "limit": recipe.limit, "plant": recipe.plant, "seed": recipe.seed, "version": 2}
     made = run.step("load", inputs, lambda: _load(recipe, ctx))
     roles = made["roles_of"]
     train = Pool(made["train"], roles, tuple(Step.from_dict(s) for s in made["lineage"]), made["train_name"])
@@ -139,6 +139,7 @@ def _load(recipe: Recipe, ctx: Context) -> dict[str, Any]:
                      if this in was_valid or any(p in was_valid for p in parents or ())}
     else:
         valid_ids = set(valid.ids)
+    train, proof = _apart(train, proof, {this for this, kind in (planted or {}).items() if kind == "leak"})
     if len(train.labels.names) < 2:
         raise NotCapable("A study needs two classes or more", given=list(train.labels.names), do="name the label column with --label")
     is_valid = np.array([this in valid_ids for this in train.ids])
@@ -185,6 +186,33 @@ def _known_classes(proof: Pool, train: Pool) -> tuple[Pool, list[str]]:
     note = (f"{int((~known).sum())} test examples have labels that the training data never shows ({', '.join(strange[:5])}); "
             "they are left out of the proof.")
     return Pool(proof.table.take(pa.array(np.flatnonzero(known))), proof.roles, proof.lineage, proof.name, proof.quarantined), [note]
+
+
+def _apart(train: Pool, proof: Pool, planted_leaks: set[str]) -> tuple[Pool, Pool]:
+    """The same pools with no id in common: a proof row that training repeats gets the next free suffix, as a repeat would.
+
+    The parents of planted leaks, which are proof rows, follow.
+    """
+    taken = {*train.ids, *proof.ids}
+    new: dict[str, str] = {}
+    for this in proof.ids:
+        if this in train:
+            stem, repeat = this.split("~")[0], 2
+            while f"{stem}~{repeat}" in taken:
+                repeat += 1
+            new[this] = f"{stem}~{repeat}"
+            taken.add(new[this])
+    if not new:
+        return train, proof
+    parents = [None if before is None else [new.get(p, p) if this in planted_leaks else p for p in before]
+               for this, before in zip(train.ids, train.table.column(PARENTS).to_pylist(), strict=True)]
+    return _with(train, PARENTS, parents), _with(proof, ID, [new.get(this, this) for this in proof.ids])
+
+
+def _with(pool: Pool, column: str, values: list[Any]) -> Pool:
+    at = pool.table.column_names.index(column)
+    table = pool.table.set_column(at, pool.table.schema.field(column), pa.array(values, pool.table.schema.field(column).type))
+    return Pool(table, pool.roles, pool.lineage, pool.name, pool.quarantined)
 
 
 def _groups(pool: Pool) -> list[int]:
