@@ -1,6 +1,6 @@
-"""Every method here takes a labelled pool, a budget per epoch and questions, and returns what a small model answers that was trained on a changing subset.
+"""Every method here takes a labelled pool, a budget per round and questions, and returns a small model's answers to them.
 
-The Protocol is `Schedule`: unlike a coreset, the subset is chosen anew while training goes on, so the choice cannot be
+The Protocol is `Schedule`: unlike a coreset, the subset changes while training goes on, so the choice cannot be
 told apart from the training and the method trains the small model itself. Axes: what is drawn (random, hard, mini-batch
 coreset) x when it is chosen again x whether the chooser needs a forward pass.
 
@@ -10,7 +10,7 @@ Start with `RepeatedRandom`, which is hard to beat; use `RescoredEL2N` when easy
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from whence.models.observe import Observer
 class Trained:
     """What a schedule leaves behind.
 
-    `log_probs` float32 [m, C]: the last epoch's class log-probabilities of the questions, classes as in
+    `log_probs` float32 [m, C]: the last round's class log-probabilities of the questions, classes as in
     `pool.labels.names`. `drawn` int64 [n]: how often each example was trained on. `forward`, `backward`: examples that
     went through a forward and a backward pass.
     """
@@ -39,7 +39,13 @@ class Trained:
 
 @runtime_checkable
 class Schedule(Protocol):
-    """Trains a small model on at most `budget` examples an epoch, and answers the questions."""
+    """Trains a small model on `budget` examples a round, and answers the questions, whose labels it never reads.
+
+    A method whose card says so starts with rounds on everything; `Trained.backward` counts what was really done.
+    """
+
+    nested: ClassVar[bool]
+    random: ClassVar[bool]
 
     def __call__(
         self, pool: Pool, observer: Observer, ctx: Context, *, budget: int, queries: Pool, reference: Pool | None = None
