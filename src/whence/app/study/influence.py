@@ -20,8 +20,9 @@ from whence.models.observe import Observer
 
 #: Tracers held against retraining; the first is the one whose figure is quoted, the rest are there for contrast.
 TRACERS = ("influence", "gradient-dot", "gradient-cosine", "representer", "label-similarity", "bm25", "random-links")
-_QUERIES = 200
-_WORK = 6e12  # multiply-adds that retraining may cost; fewer retrains beyond
+_QUERIES, _FEW_QUERIES = 200, 60  # validation examples that are predicted; few where each costs a solve of its own
+_EXACT = 8000  # parameters of the head up to which the inverse Hessian is exact
+_WORK = 8e11  # multiply-adds that retraining may cost; fewer retrains beyond, but never less than ten
 
 
 def matrix(links: Links, pool: Pool, queries: Pool) -> NDArray[np.float64]:
@@ -54,7 +55,8 @@ def _measure(parts: Parts, recipe: Recipe, scores: dict[str, Scores], observer: 
     from whence.kernels.softmax_head import fit, log_prob_of, random_subsets
 
     rng = ctx.rng("study/lds")
-    order = np.sort(rng.permutation(len(parts.valid))[:_QUERIES])
+    many = (len(parts.names) - 1) * (observer.embeddings(parts.fit).shape[1] + 1) > _EXACT
+    order = np.sort(rng.permutation(len(parts.valid))[: _FEW_QUERIES if many else _QUERIES])
     queries = _rows(parts.valid, order)
     X, y = observer.embeddings(parts.fit), observer.codes(parts.fit, parts.names)
     Xq, yq = observer.embeddings(queries), observer.codes(queries, parts.names)

@@ -16,7 +16,7 @@ from whence.core.method import params_of
 from whence.core.tables import links_of
 from whence.models.observe import Observer
 
-_MOST = 400  # wrong predictions that are traced; the most confident ones first
+_MOST, _FEW = 400, 120  # wrong predictions that are traced, the most confident first; few where each costs a solve of its own
 _TOP = 8
 
 
@@ -26,7 +26,7 @@ def traces(parts: Parts, recipe: Recipe, observer: Observer, ctx: Context, run: 
     The weight of an influence link is the training example's effect on the log-probability of the **right** label: what
     is negative pushed the answer away from it.
     """
-    inputs = {"data": fingerprint(parts), "train": parts.train.fingerprint, "by": observer.fingerprint, "most": _MOST,
+    inputs = {"data": fingerprint(parts), "train": parts.train.fingerprint, "by": observer.fingerprint, "most": [_MOST, _FEW],
               "methods": [[n, params_of(build(n, verb="trace"))] for n in ("influence", "embedding-similarity")], "version": 1}
     made = run.step("traces", inputs, lambda: _trace(parts, observer, ctx))
     return {n: links_of(made[n]) for n in ("influence", "embedding-similarity") if n in made}, list(made["wrong"])
@@ -43,7 +43,8 @@ def _trace(parts: Parts, observer: Observer, ctx: Context) -> dict[str, Any]:
                "confidence": float(probs[i, answer[i]]), "p_given": float(probs[i, y[i]])} for i in wrong]
     if len(wrong) == 0:
         return {"wrong": []}
-    queries = rows_of(parts.proof, wrong[:_MOST], "proof")
+    most = _MOST if observer.curvature(parts.train).method == "exact" else _FEW
+    queries = rows_of(parts.proof, wrong[:most], "proof")
     out: dict[str, Any] = {"wrong": listed}
     with ctx.task("trace wrong predictions", 2) as advance:
         for name in ("influence", "embedding-similarity"):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from whence.models.observe.observer import Observer
 
 FOLDS, REPEATS = 5, 2
+_LARGE = 3e8  # rows x features x classes beyond which one round of folds, and a looser fit, must do
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,15 @@ class ClassProbs:
 
 
 def class_probs(pool: Pool, observer: Observer) -> ClassProbs:
-    """Stratified cross-validation (5 folds, 2 repeats, averaged) of the head on the pool. Raises NotCapable without labels."""
+    """Stratified cross-validation of the head on the pool: 5 folds, 2 repeats averaged (1 where there are very many classes).
+
+    Raises NotCapable without labels.
+    """
     y = observer.labelled(pool, "out-of-fold probabilities")
     c = chosen_c(pool, observer)
     names = pool.labels.names
+    large = float(len(y)) * observer.embeddings(pool).shape[1] * len(names) > _LARGE
+    repeats, tol = (1, 1e-2) if large else (REPEATS, 1e-3)
 
     def make() -> dict[str, NDArray[np.float32]]:
         from whence.kernels.softmax_head import cross_val_probs
@@ -39,11 +45,11 @@ def class_probs(pool: Pool, observer: Observer) -> ClassProbs:
         order = np.argsort(np.array(pool.ids))
         rng = observer.ctx.rng("class_probs/folds")
         folds = min(FOLDS, len(y))
-        found = cross_val_probs(observer.embeddings(pool)[order], y[order], len(names), folds, REPEATS, rng=rng, C=c, tol=1e-3)
+        found = cross_val_probs(observer.embeddings(pool)[order], y[order], len(names), folds, repeats, rng=rng, C=c, tol=tol)
         probs = np.empty_like(found)
         probs[order] = found
         return {"probs": probs.astype(np.float32)}
 
     key = {"observable": "class_probs", "version": 1, "pool": pool.fingerprint, "by": observer.fingerprint, "C": c,
-           "folds": FOLDS, "repeats": REPEATS}
+           "folds": FOLDS, "repeats": repeats}
     return ClassProbs(np.asarray(observer.ctx.store.once(key, make)["probs"]), y, names)
