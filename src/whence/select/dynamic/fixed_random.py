@@ -33,7 +33,7 @@ class FixedRandom:
     random: ClassVar[bool] = True
 
     rounds: int = param(ROUNDS, "rounds of training", ge=1)
-    rate: float = param(RATE, "step size of Adam at the start", gt=0)
+    rate: float = param(RATE, "how far the first steps of Adam move a logit, in nats", gt=0)
 
     def __call__(
         self, pool: Pool, observer: Observer, ctx: Context, *, budget: int, queries: Pool, reference: Pool | None = None

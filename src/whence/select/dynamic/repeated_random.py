@@ -63,7 +63,7 @@ class RepeatedRandom:
     random: ClassVar[bool] = True
 
     rounds: int = param(ROUNDS, "rounds of training", ge=1)
-    rate: float = param(RATE, "step size of Adam at the start", gt=0)
+    rate: float = param(RATE, "how far the first steps of Adam move a logit, in nats", gt=0)
     replace: bool = param(False, "draw every round from all examples, rather than come to each one before any comes again")
 
     def __call__(

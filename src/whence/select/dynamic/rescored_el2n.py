@@ -53,7 +53,7 @@ class RescoredEL2N:
     random: ClassVar[bool] = True
 
     rounds: int = param(ROUNDS, "rounds of training, the first ones included", ge=1)
-    rate: float = param(RATE, "step size of Adam at the start", gt=0)
+    rate: float = param(RATE, "how far the first steps of Adam move a logit, in nats", gt=0)
     full: int = param(1, "rounds on everything at the start", ge=1)
     every: int = param(3, "rounds between two scorings", ge=1)
 
