@@ -99,7 +99,7 @@ def _selector(method: str, params: Mapping[str, Any]) -> Any:
 
 def how_many(budget: int | float, n: int) -> int:
     """A budget as a number of examples. Raises BadInput beyond the pool."""
-    if isinstance(budget, bool) or not isinstance(budget, int | float) or not budget > 0:
+    if isinstance(budget, bool) or not isinstance(budget, int | float) or not 0 < budget < float("inf"):
         raise BadInput("The budget must be positive", given=budget, legal=f"a whole number up to {n}, or a share below 1")
     k = round(budget * n) if budget < 1 else int(budget)
     if budget >= 1 and budget != k:

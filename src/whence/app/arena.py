@@ -30,6 +30,8 @@ def compare(
     """{"verb", "rows": [...], "baseline", "sentence"}. Raises UnknownName for a verb without an arena, and for unknown methods."""
     if verb not in ARENAS:
         raise UnknownName("arena", verb, ARENAS)
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise BadInput("--seeds must be a whole number of 1 or more", given=seeds)
     for name in methods or ():
         find(name, verb=verb)
     if verb == "score":

@@ -180,8 +180,8 @@ def curate(
     from whence.app.progress import progress_for
     from whence.app.study.leave import write_decision, write_links
 
-    if out is not None and out.exists() and any(out.iterdir()) and not overwrite:
-        raise BadInput("The output folder is not empty", path=out, do="choose another, or pass --overwrite")
+    if out is not None and out.exists() and (not out.is_dir() or (any(out.iterdir()) and not overwrite)):
+        raise BadInput("The output folder is not empty" if out.is_dir() else "The output folder is a file", path=out, do="choose another, or pass --overwrite")
     pool = _load(source, text, label, limit)
     other = None if against is None else _load(against, None, None, None)
     with progress_for(quiet or as_json) as progress:
@@ -226,7 +226,11 @@ def _params(given: Sequence[str] | None) -> dict[str, Any]:
         name, sign, value = pair.partition("=")
         if not sign:
             raise BadInput("A parameter must be NAME=VALUE", given=pair, legal="such as --param epochs=5")
-        out[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        try:
+            out[name.strip().replace("-", "_")] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise BadInput(f"The value of a parameter cannot be read: {getattr(error, 'problem', None) or 'not a YAML value'}", given=pair,
+                           legal="such as --param epoch=5") from None
     return out
 
 
@@ -258,6 +262,8 @@ def score(
     from whence.core.tables import scores_table
 
     names, extra = _names(method), _params(param)
+    if not names:
+        raise BadInput("No method was named", given=repr(method), do="name one of `whence methods --verb score`")
     if len(names) > 1 and extra:
         raise BadInput("--param is for one method at a time", given=names, do="score by one method, or leave out --param")
     pool = _load(source, text, label, limit)
@@ -518,7 +524,7 @@ _STOPPED = "whence: stopped. What was finished is kept; the same command goes on
 def main(argv: Sequence[str] | None = None) -> None:
     """Run a command; errors raised on purpose become one paragraph on standard error and an exit code."""
     try:
-        code = app(args=None if argv is None else list(argv), standalone_mode=False)
+        code = app(args=None if argv is None else list(argv), prog_name="whence", standalone_mode=False)
     except WhenceError as error:
         if os.environ.get("WHENCE_LOG_LEVEL") == "debug":
             raise

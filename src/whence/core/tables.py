@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from whence.core.errors import BadInput
 from whence.core.evidence import Links, Scores
@@ -32,7 +34,7 @@ def scores_table(ids: Sequence[str], scores: Iterable[Scores]) -> pa.Table:
         meta = {"high": s.high, "unit": s.unit, "step": orjson.dumps(s.step.to_dict()).decode()}
         fields.append(pa.field(s.name, pa.float64(), metadata=meta))
         for i in np.flatnonzero(~known):
-            reasons[i][s.name] = s.missing.get(ids[i], "not scored")
+            reasons[i][s.name] = s.missing.get(ids[int(i)], "not scored")
     columns.append(pa.array([orjson.dumps(r, option=orjson.OPT_SORT_KEYS).decode() if r else None for r in reasons], pa.string()))
     fields.append(pa.field("missing", pa.string()))
     return pa.table(columns, schema=pa.schema(fields))
@@ -63,13 +65,13 @@ def links_of(table: pa.Table) -> Links:
     """The links in a table written by `Links.to_arrow` (all of one kind, route, unit and method)."""
     heads, head = _coded(table.column("head"))
     tails, tail = _coded(table.column("tail"))
-    first = {c: table.column(c)[0].as_py() if table.num_rows else "" for c in ("kind", "route", "unit", "method")}
+    first: dict[str, Any] = {c: table.column(c)[0].as_py() if table.num_rows else "" for c in ("kind", "route", "unit", "method")}
     notes = table.column("note").to_pylist()
     return Links(heads, tails, head, tail, table.column("weight").to_numpy(), first["kind"] or "near", first["route"] or "text", "",
                  first["unit"], Step(first["method"]), tuple(notes) if any(n is not None for n in notes) else None)
 
 
-def _coded(column: pa.ChunkedArray) -> tuple[tuple[str, ...], np.ndarray]:  # type: ignore[type-arg]
+def _coded(column: pa.ChunkedArray) -> tuple[tuple[str, ...], NDArray[np.int32]]:
     coded = column.combine_chunks().dictionary_encode()
     if isinstance(coded, pa.ChunkedArray):
         coded = coded.combine_chunks()

@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .softmax_head import Basis, Heads, basis_of, fit, log_softmax, logits
+from whence.kernels.softmax_head import Basis, Heads, basis_of, fit, log_softmax, logits
 
 Floats = NDArray[Any]
 Ints = NDArray[np.integer[Any]]

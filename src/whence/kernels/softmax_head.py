@@ -482,7 +482,7 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
 
     small = [k for k in apart if len(plan[k][0]) * D * n_classes < _SHARED_WORK]
     if small:
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+        from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, user_api="blas"):  # too little work to wait for a second thread
             run_apart(small)

@@ -120,7 +120,7 @@ def train_heads(X: Floats, y: Ints, n_classes: int, schedule: Schedule, *, rng: 
     if Xq is not None and yq is not None:
         Xq = np.ascontiguousarray(Xq, dtype=np.float32)
         yq = _labels(Xq, yq, n_classes, "yq")
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     # Minibatch products are too small to share: on a busy machine, waiting for a second thread cost 17 times
     # the work itself.

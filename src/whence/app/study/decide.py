@@ -84,7 +84,7 @@ def _decide(
     yv = observer.codes(parts.valid, parts.names)
     ours = z[:, np.arange(len(yv)), yv]
     rank = [_metric(answers, yv, recipe) for answers in z.argmax(axis=2)]
-    tried = [{"plan": n, "share": s, "dropped": len(parts.fit) - len(rows), "metric": float(r), "log_prob": float(lp)}
+    tried: list[dict[str, Any]] = [{"plan": n, "share": s, "dropped": len(parts.fit) - len(rows), "metric": float(r), "log_prob": float(lp)}
              for (n, s), rows, r, lp in zip([("keep everything", 0.0), *plans], subsets, rank, ours.mean(axis=1), strict=True)]
     # the metric decides; among plans within half a validation example of the best, the one that drops least
     best = max(range(len(subsets)), key=lambda k: (round(rank[k] * len(yv) * 2), -tried[k]["dropped"]))

@@ -73,7 +73,7 @@ def _measure(parts: Parts, recipe: Recipe, scores: dict[str, Scores], observer: 
     masks = np.zeros((retrains, len(X)), dtype=bool)
     for k, subset in enumerate(subsets):
         masks[k, subset] = True
-    contrast = []
+    contrast: list[dict[str, Any]] = []
     main: dict[str, Any] = {}
     for name in TRACERS:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from whence.app.runs import Run, write_table
 from whence.app.study.duplicates import leaked
@@ -101,7 +102,7 @@ def leave(
     write_report(payload, run.folder / "report.html")
 
 
-def project(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+def project(X: NDArray[Any], Y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The first two principal components of X [n, d], and Y [m, d] in the same plane; signs fixed so that reruns agree."""
     centre = X.mean(axis=0)
     _, vectors = np.linalg.eigh(np.cov((X - centre).T.astype(np.float64)))

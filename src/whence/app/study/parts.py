@@ -21,6 +21,8 @@ from whence.core.pool import ID, PARENTS, SOURCE, Pool
 from whence.core.step import Step, content_hash
 
 VALID_SHARE, PROOF_SHARE = 0.15, 0.20
+#: Fewer labelled rows than this cannot be divided into three parts that say anything.
+LEAST = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,19 +107,28 @@ def _load(recipe: Recipe, ctx: Context) -> dict[str, Any]:
     train, dropped = _labelled(train)
     quarantined += dropped
     origin = "given" if recipe.test else "split"
+    if len(train) < LEAST:
+        raise BadInput("There are too few labelled examples to study", path=recipe.train, given=f"{len(train)} with a label",
+                       legal=f"{LEAST} or more", do="give more rows; with --test, all of them can be trained on")
     if recipe.test:
         # the test file is read with the roles that the training file turned out to have, where it has those columns
         proof = _read_like(recipe.test, train, recipe, asked)
         quarantined += [{"where": f"{q.path}:{q.line}", "reason": q.reason, "raw": q.raw[:200]} for q in proof.quarantined]
+        if "label" not in proof.roles:
+            raise BadInput("The test data has no labels, so nothing can be proven on it", path=recipe.test, given=f"columns {', '.join(proof.columns)}",
+                           legal=f"a label column, such as '{train.roles['label']}' of the training data",
+                           do="add the labels, or leave out --test: a part of the training data is then held back")
         proof, dropped = _labelled(proof)
         quarantined += dropped
+        theirs = proof.labels.names
         proof, unknown = _known_classes(proof, train)
         notes += unknown
         groups = _groups(train)
         fit, valid = split(train, (1 - VALID_SHARE, VALID_SHARE), seed=recipe.seed, groups=groups)
         if len(proof) == 0:
             raise BadInput("The test data has no example with a label that occurs in the training data", path=recipe.test,
-                           given=list(proof.labels.names)[:5], legal=list(train.labels.names)[:10])
+                           given=list(theirs)[:5] or "no labels", legal=list(train.labels.names)[:10],
+                           do="give test data of the same classes, or leave out --test: a part of the training data is then held back")
     else:
         groups = _groups(train)
         share = PROOF_SHARE

@@ -40,6 +40,10 @@ class Recipe:
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise BadInput(f"--{name} must be a whole number of {least} or more", given=repr(value))
 
+        for name in ("train", "test", "text", "label", "encoder", "plant", "metric"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (value is not None or name in ("train", "encoder", "metric")):
+                raise BadInput(f"'{name}' must be text", given=repr(value), legal=f"{name}: TEXT")
         whole("seed", 0)
         whole("seeds", 1)
         whole("retrains", 0)
@@ -51,8 +55,9 @@ class Recipe:
         object.__setattr__(self, "budgets", tuple(sorted({*map(float, self.budgets), 1.0})))
         if self.metric not in ("accuracy", "macro-f1"):
             raise UnknownName("metric", self.metric, ("accuracy", "macro-f1"))
-        if self.head_c is not None and not self.head_c > 0:
-            raise BadInput("--head-c must be a positive number", given=self.head_c)
+        c = self.head_c
+        if c is not None and (isinstance(c, bool) or not isinstance(c, int | float) or not 0 < c < float("inf")):
+            raise BadInput("--head-c must be a positive number", given=repr(c))
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "budgets": list(self.budgets)}
@@ -68,5 +73,7 @@ class Recipe:
         if "train" not in settings:
             raise BadInput("A study needs training data", legal="train: PATH", do="name the training file")
         if "budgets" in settings:
+            if not isinstance(settings["budgets"], list | tuple):
+                raise BadInput("'budgets' must be a list of shares", given=repr(settings["budgets"]), legal="such as [0.05, 0.25, 1]")
             settings["budgets"] = tuple(settings["budgets"])
         return cls(**settings)

@@ -49,7 +49,7 @@ class OnePerCluster:
         group = clusters(len(pool), a, b)
         rank = np.arange(len(pool))
         if self.keep == "longest":
-            rank = np.lexsort((rank, [-len(t) for t in pool.texts])).argsort()
+            rank = np.argsort([-len(t) for t in pool.texts], kind="stable").argsort()
         best = np.full(len(pool), len(pool))
         np.minimum.at(best, group, rank)
         by_rank = np.argsort(rank)
@@ -58,7 +58,7 @@ class OnePerCluster:
         dropped = {}
         for i in np.flatnonzero(keeper != np.arange(len(pool))):
             k = int(keeper[i])
-            direct = weight.get((min(i, k), max(i, k)))
+            direct = weight.get((min(int(i), k), max(int(i), k)))
             how = f" ({links.unit} {direct:.3f})" if direct is not None and links.unit != "1 = equal" else ""
             dropped[pool.ids[i]] = f"{_WORDS.get(links.unit, 'duplicate')} of {pool.ids[k]}{how}"
         return Selection.without(pool, dropped, step=step_of(self, inputs=(pool.fingerprint, links.step.key)))

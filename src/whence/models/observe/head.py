@@ -56,7 +56,8 @@ def chosen_c(pool: Pool, observer: Observer) -> float:
             # enough rows for the choice; every class keeps at least its share
             rows = np.sort(rng.permutation(len(y))[:_GRID_ROWS])
             X, y = X[rows], y[rows]
-        seen, y = np.unique(y, return_inverse=True)
+        seen, codes = np.unique(y, return_inverse=True)
+        y = codes.astype(np.int32)
         folds = min(3, len(y))
         if len(seen) < 2 or folds < 2:
             return 1.0

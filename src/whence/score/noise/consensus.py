@@ -39,16 +39,15 @@ class Consensus:
                       "arXiv:1911.00068"),),
         needs=("labels", "text", "embeddings", "class_probs"),
         status="stable",
-        cost="25 fits of a softmax head and one comparison of all pairs: about four times self-confidence",
+        cost="twenty fits of a softmax head and one comparison of all pairs: about three times self-confidence",
     )
 
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores:
         from whence.models import open_encoder
 
         y = observer.labelled(pool, "consensus")
-        # one penalty for all three heads: choosing it again for each would cost more than the fits
-        words = Observer(open_encoder("tfidf"), observer.ctx, head_c=chosen_c(pool, observer))
-        views = [observer.class_probs(pool).probs, words.class_probs(pool).probs, joint_probs(pool, observer, words)]
+        words = Observer(open_encoder("tfidf"), observer.ctx)
+        views = [observer.class_probs(pool).probs, view_probs(pool, observer, (words,)), view_probs(pool, observer, (observer, words))]
         logs = [np.log(np.maximum(p.astype(np.float64), 1e-9)) for p in views]
         votes = neighbour_votes(observer.embeddings(pool), y, len(pool.labels.names), min(self.k, len(pool) - 1),
                                 self.temperature)
@@ -58,8 +57,12 @@ class Consensus:
                          unit="probability", step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint)))
 
 
-def joint_probs(pool: Pool, observer: Observer, words: Observer) -> NDArray[np.float32]:
-    """Out-of-fold class probabilities [n, C] of a head on both observers' embeddings, each at half of the squared length."""
+def view_probs(pool: Pool, observer: Observer, views: tuple[Observer, ...]) -> NDArray[np.float32]:
+    """Out-of-fold class probabilities [n, C] of a head on the embeddings of `views` side by side, scaled to unit length.
+
+    One pass of five folds, coarser than `class_probs`, and the penalty of `observer`'s own head: choosing it again for each
+    view would cost more than the fits.
+    """
     y = observer.labelled(pool, "consensus")
     c = chosen_c(pool, observer)
 
@@ -67,15 +70,15 @@ def joint_probs(pool: Pool, observer: Observer, words: Observer) -> NDArray[np.f
         from whence.kernels.softmax_head import cross_val_probs
 
         order = np.argsort(np.array(pool.ids))
-        X = np.hstack([observer.embeddings(pool), words.embeddings(pool)])[order] * np.float32(0.5**0.5)
+        X = np.hstack([view.embeddings(pool) for view in views])[order] * np.float32(len(views) ** -0.5)
         found = cross_val_probs(X, y[order], len(pool.labels.names), min(FOLDS, len(y)),
                                 rng=observer.ctx.rng("consensus/folds"), C=c, tol=1e-2)
         probs = np.empty_like(found)
         probs[order] = found
         return {"probs": probs.astype(np.float32)}
 
-    key = {"observable": "class_probs/joint", "version": 1, "pool": pool.fingerprint, "C": c, "folds": FOLDS,
-           "by": [observer.fingerprint, words.fingerprint]}
+    key = {"observable": "class_probs/view", "version": 1, "pool": pool.fingerprint, "C": c, "folds": FOLDS,
+           "by": [observer.fingerprint, *(view.fingerprint for view in views)]}
     return np.asarray(observer.ctx.store.once(key, make)["probs"])
 
 

@@ -49,11 +49,12 @@ class FacilityLocation:
         from whence.kernels.facility_location import facility_location, facility_location_by_class, proportional_budgets
 
         k = checked(budget, pool)
-        X = observer.embeddings(pool) if k else np.zeros((0, 0), np.float32)
+        by_id = np.argsort(np.array(pool.ids))  # ties go to the smaller id, whatever the order of the file
+        X = observer.embeddings(pool)[by_id] if k else np.zeros((0, 0), np.float32)
         if k == 0:
             rows = np.zeros(0, np.int64)
         elif self.by_class:
-            codes = observer.labelled(pool, "facility location by class")
+            codes = observer.labelled(pool, "facility location by class")[by_id]
             rows, gains = facility_location_by_class(X, codes, proportional_budgets(codes, k))
             rows = rows[np.argsort(-gains, kind="stable")]
         else:
@@ -61,5 +62,5 @@ class FacilityLocation:
                 raise OverBudget(f"Facility location over all pairs of {len(pool):,} examples would take {2 * len(pool) ** 2 / 1e9:.0f} GB",
                                  legal=f"up to {_MOST:,} examples", do="use by_class=True, or k-center")
             rows = facility_location(X, k)[0]
-        return Selection.of(pool, rows, step=step_of(self, inputs=(pool.fingerprint, observer.fingerprint)),
+        return Selection.of(pool, by_id[rows], step=step_of(self, inputs=(pool.fingerprint, observer.fingerprint)),
                             reason="represented by a chosen example")

@@ -45,13 +45,14 @@ class Herding:
         step = step_of(self, inputs=(pool.fingerprint, observer.fingerprint))
         if k == 0:
             return Selection.of(pool, [], step=step, reason="not needed for the mean")
-        X = observer.embeddings(pool)
+        by_id = np.argsort(np.array(pool.ids))  # ties go to the smaller id, whatever the order of the file
+        X = observer.embeddings(pool)[by_id]
         if not self.by_class:
             rows = herding(X, k)[0]
         else:
-            codes = observer.labelled(pool, "herding by class")
+            codes = observer.labelled(pool, "herding by class")[by_id]
             orders = [np.flatnonzero(codes == c)[herding(X[codes == c], int((codes == c).sum()))[0]] for c in np.unique(codes)]
             # round robin over classes, so that every prefix is balanced
             depth = max(len(o) for o in orders)
             rows = np.array([o[i] for i in range(depth) for o in orders if i < len(o)])[:k]
-        return Selection.of(pool, rows, step=step, reason="not needed for the mean")
+        return Selection.of(pool, by_id[rows], step=step, reason="not needed for the mean")

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import numpy as np
+
 from whence.core.card import Card, Paper
 from whence.core.context import Context
 from whence.core.decision import Selection
@@ -41,6 +43,7 @@ class KCenter:
         from whence.kernels.kcenter import kcenter
 
         k = checked(budget, pool)
-        rows = kcenter(observer.embeddings(pool), k, outlier_share=self.outliers)[0] if k else []
+        by_id = np.argsort(np.array(pool.ids))  # ties go to the smaller id, whatever the order of the file
+        rows = by_id[kcenter(observer.embeddings(pool)[by_id], k, outlier_share=self.outliers)[0]] if k else by_id[:0]
         return Selection.of(pool, rows, step=step_of(self, inputs=(pool.fingerprint, observer.fingerprint)),
                             reason="covered by a chosen example")

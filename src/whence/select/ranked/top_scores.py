@@ -45,7 +45,7 @@ class TopScores:
 
     card: ClassVar[Card] = Card(
         line="The examples at one end of a score.",
-        needs=("text",),
+        needs=("text", "labels", "embeddings"),
         cost="that of the score",
         presets={
             "longest": Preset({"scorer": "length"}, "The longest texts.", _LONG),

@@ -57,7 +57,7 @@ def residuals(pool: Pool, queries: Pool, observer: Observer) -> tuple[NDArray[An
     head = observer.head(pool)
     X, Xq = observer.embeddings(pool).astype(np.float64), observer.embeddings(queries).astype(np.float64)
     y, yq = observer.codes(pool, head.names), known_labels(queries, head.names, observer)
-    r, rq = head.probs(X), head.probs(Xq)
+    r, rq = (head.probs(rows).astype(np.float64) for rows in (observer.embeddings(pool), observer.embeddings(queries)))
     r[np.arange(len(y)), y] -= 1
     rq[np.arange(len(yq)), yq] -= 1
     return X, r, Xq, rq, yq
