@@ -47,7 +47,8 @@ class Consensus:
 
         y = observer.labelled(pool, "consensus")
         words = Observer(open_encoder("tfidf"), observer.ctx)
-        views = [observer.class_probs(pool).probs, view_probs(pool, observer, (words,)), view_probs(pool, observer, (observer, words))]
+        views = [observer.class_probs(pool).probs, view_probs(pool, observer, (words,)),
+                 view_probs(pool, observer, (observer, words))]
         logs = [np.log(np.maximum(p.astype(np.float64), 1e-9)) for p in views]
         votes = neighbour_votes(observer.embeddings(pool), y, len(pool.labels.names), min(self.k, len(pool) - 1),
                                 self.temperature)
