@@ -45,7 +45,7 @@ class LocalStructure:
 
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores:
         if reference is None:
-            raise NotCapable("local-structure needs the training pool as reference", do="pass the training data as the reference")
+            raise NotCapable("local-structure needs the training pool as reference", do="pass the training data as the reference (--reference FILE)")
         seen: set[tuple[str, ...]] = set()
         for text in self._outputs(reference):
             seen |= structures(text, self.size)

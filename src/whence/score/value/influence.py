@@ -38,7 +38,7 @@ class Influence:
         from whence.kernels.influence import curvature, influence_on_mean
 
         if reference is None or len(reference) == 0:
-            raise NotCapable("influence needs a labelled reference", do="pass validation examples as the reference")
+            raise NotCapable("influence needs a labelled reference", do="pass validation examples as the reference (--reference FILE)")
         y = observer.labelled(pool, "influence")
         if "label" not in reference.roles:
             raise NotCapable("influence needs labels on the reference", given=", ".join(reference.columns))

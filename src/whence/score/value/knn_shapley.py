@@ -37,7 +37,7 @@ class KNNShapley:
         from whence.kernels.knn_shapley import knn_shapley
 
         if reference is None or len(reference) == 0:
-            raise NotCapable("knn-shapley needs a labelled reference", do="pass validation examples as the reference")
+            raise NotCapable("knn-shapley needs a labelled reference", do="pass validation examples as the reference (--reference FILE)")
         y = observer.labelled(pool, "knn-shapley")
         if "label" not in reference.roles:
             raise NotCapable("knn-shapley needs labels on the reference", given=", ".join(reference.columns))
