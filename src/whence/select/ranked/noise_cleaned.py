@@ -44,10 +44,10 @@ class NoiseCleaned:
         scorer = build(self.scorer, verb="score") if isinstance(self.scorer, str) else self.scorer
         scores = scorer(pool, observer, ctx, reference=reference)
         values, known = scores.aligned(pool.ids)
-        order = np.argsort(np.where(known, -values, np.inf), kind="stable")
+        by_id = np.argsort(np.array(pool.ids))  # ties go to the smaller id, whatever the order of the file
+        order = by_id[np.argsort(np.where(known, -values, np.inf)[by_id], kind="stable")]
         doubtful = np.zeros(len(pool), dtype=bool)
         doubtful[order[: round(self.share * len(pool))]] = True
-        by_id = np.argsort(np.array(pool.ids))
         drawn = by_id[ctx.rng("select/noise-cleaned").permutation(len(pool))]
         rows = np.concatenate([drawn[~doubtful[drawn]], order[: int(doubtful.sum())][::-1]])[:k]
 
