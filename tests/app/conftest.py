@@ -18,11 +18,11 @@ Row = dict[str, Any]
 #: Settings that keep a study of made data within a second or two.
 SMALL = ("--encoder", "tfidf", "--seeds", "1", "--retrains", "10", "--budgets", "0.1,0.5,1", "--quiet")
 TOPICS = {
-    "sport": "match goal team player league season coach striker defence stadium cup referee ball score win".split(),
-    "food": "soup recipe oven butter garlic pepper dish flavour kitchen bake sauce onion bread plate taste".split(),
-    "space": "orbit rocket planet moon probe telescope star launch gravity astronaut comet mission crater lander signal".split(),
+    "sport": ["match", "goal", "team", "player", "league", "season", "coach", "striker", "defence", "stadium", "cup", "referee", "ball", "score", "win"],
+    "food": ["soup", "recipe", "oven", "butter", "garlic", "pepper", "dish", "flavour", "kitchen", "bake", "sauce", "onion", "bread", "plate", "taste"],
+    "space": ["orbit", "rocket", "planet", "moon", "probe", "telescope", "star", "launch", "gravity", "astronaut", "comet", "mission", "crater", "lander", "signal"],
 }
-FILLER = "the a of this very quite often with and then people said during after before new old some".split()
+FILLER = ["the", "a", "of", "this", "very", "quite", "often", "with", "and", "then", "people", "said", "during", "after", "before", "new", "old", "some"]
 
 
 def made_rows(n: int, seed: int = 0) -> list[Row]:
