@@ -26,6 +26,7 @@ from whence.core.context import Context
 from whence.core.evidence import Links, Scores
 from whence.core.pool import Pool
 from whence.models.observe import Observer
+from whence.models.observe.head import chosen_c
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,9 @@ def study(recipe: Recipe, out: str | Path | None = None, *, ctx: Context | None 
         if hasattr(encoder, "fit"):
             encoder = encoder.fit(parts.train.texts, ctx)
         observer = Observer(encoder, ctx, head_c=recipe.head_c)
+        if recipe.head_c is None:
+            # chosen once, on the fit part, and kept: every head of the study is then the same kind of head
+            observer = Observer(encoder, ctx, head_c=chosen_c(parts.fit, observer))
         links: dict[str, Links] = dict(duplicates(parts, recipe, observer, ctx, run))
         scores = signals(parts, recipe, observer, ctx, run)
         lds = datamodeling_score(parts, recipe, scores, observer, ctx, run)

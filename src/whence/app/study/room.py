@@ -19,8 +19,8 @@ from whence.models.observe import Observer
 
 #: (name in the report, method or preset). The first is the baseline that every other is held against.
 ROOM = (
-    "random", "longest", "k-center", "facility-location", "herding", "prototypes-easy", "prototypes-hard",
-    "el2n-hard", "forgetting-hard", "influence-targeted", "gio", "noise-cleaned",
+    "random", "repeated-random", "longest", "k-center", "facility-location", "herding", "prototypes-easy", "prototypes-hard",
+    "el2n-hard", "rescored-el2n", "forgetting-hard", "influence-targeted", "gio", "noise-cleaned",
 )
 
 def room(

@@ -58,7 +58,7 @@ def load(
 
     Raises BadInput, with what was given, what is legal and what to do, for anything that is no data.
     """
-    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):  # type: ignore[redundant-expr]
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise BadInput("The limit must be a whole number of 1 or more", given=repr(limit))
     for role in roles or {}:
         if role not in ROLES:

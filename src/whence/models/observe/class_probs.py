@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whence.core.pool import Pool
-from whence.models.observe.head import chosen_c
+from whence.models.observe.head import LARGE, chosen_c
 
 if TYPE_CHECKING:
     from whence.models.observe.observer import Observer
 
 FOLDS, REPEATS = 5, 2
-_LARGE = 3e8  # rows x features x classes beyond which one round of folds, and a looser fit, must do
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def class_probs(pool: Pool, observer: Observer) -> ClassProbs:
     y = observer.labelled(pool, "out-of-fold probabilities")
     c = chosen_c(pool, observer)
     names = pool.labels.names
-    large = float(len(y)) * observer.embeddings(pool).shape[1] * len(names) > _LARGE
+    large = float(len(y)) * observer.embeddings(pool).shape[1] * len(names) > LARGE
     repeats, tol = (1, 1e-2) if large else (REPEATS, 1e-3)
 
     def make() -> dict[str, NDArray[np.float32]]:

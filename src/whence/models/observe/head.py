@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: Inverse penalties tried, in scikit-learn's convention.
 GRID = (0.3, 1.0, 3.0, 10.0, 30.0)
 _GRID_ROWS = 4000  # rows that the choice of C looks at
+#: Rows x features x classes beyond which fits are looser, and repeated less often.
+LARGE = 3e8
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,10 @@ def head(pool: Pool, observer: Observer) -> Head:
     def make() -> dict[str, NDArray[np.float32]]:
         from whence.kernels.softmax_head import fit
 
-        heads = fit(observer.embeddings(pool), y, len(pool.labels.names), C=c, tol=1e-5)
+        X = observer.embeddings(pool)
+        # influence assumes the optimum, so as tight as the time allows
+        tol = 1e-5 if float(X.size) * len(pool.labels.names) <= LARGE else 1e-3
+        heads = fit(X, y, len(pool.labels.names), C=c, tol=tol)
         return {"W": heads.W[0].astype(np.float32), "b": heads.b[0].astype(np.float32)}
 
     key = {"observable": "head", "version": 1, "pool": pool.fingerprint, "by": observer.fingerprint, "C": c}
