@@ -63,18 +63,21 @@ def main() -> int:
     bad = 0
     with tempfile.TemporaryDirectory() as root:
         finish(args, Path(root) / "warm")  # kernels are compiled once, before anything is timed
-        seconds = finish(args, Path(root) / "whole")
+        seconds = min(finish(args, Path(root) / name) for name in ("whole", "again"))
         whole = evidence(Path(root) / "whole")
         print(f"unbroken: {seconds:.1f} s, {len(steps(Path(root) / 'whole'))} steps; kills over that stretch:\n")
-        print(f"{'killed at':>10}  {'alive':>5}  {'last step that was whole':<28}  {'resumed':>8}  equal")
+        print(f"{'killed at':>10}  {'last step that was whole':<28}  {'resumed':>8}  equal")
         for k in range(args.kills):
-            folder = Path(root) / f"kill-{k}"
-            moment = seconds * (k + rng.random()) / args.kills
-            running = start(args, folder)
-            time.sleep(moment)
-            alive = running.poll() is None
-            running.send_signal(signal.SIGKILL)
-            running.communicate()
+            moment, alive, attempt = seconds * (k + rng.random()) / args.kills, False, 0
+            while not alive:  # the machine's pace varies: a kill after the end is none, and is tried again a little earlier
+                attempt += 1
+                folder = Path(root) / f"kill-{k}-{attempt}"
+                running = start(args, folder)
+                time.sleep(moment)
+                alive = running.poll() is None
+                running.send_signal(signal.SIGKILL)
+                running.communicate()
+                moment *= 1 if alive else 0.85
             done = steps(folder)
             again = finish(args, folder)
             same = [name for name, data in evidence(folder).items() if data == whole[name]]
@@ -82,7 +85,7 @@ def main() -> int:
             ok = len(same) == len(EVIDENCE) and not left
             bad += not ok
             last = str(done[-1]["step"]) if done else "-"
-            print(f"{moment:>8.2f} s  {'yes' if alive else 'no':>5}  {last:<28}  {again:>6.1f} s  "
+            print(f"{moment:>8.2f} s  {last:<28}  {again:>6.1f} s  "
                   f"{'yes' if ok else 'NO: ' + ', '.join(sorted(set(EVIDENCE) - set(same)) + [p.name for p in left])}", flush=True)
     print(f"\n{args.kills - bad} of {args.kills} runs are byte-equal to the unbroken one in {len(EVIDENCE)} files")
     return 1 if bad else 0

@@ -271,7 +271,9 @@ def _header(sample: list[list[Cell]]) -> list[str] | None:
         return named if all(re.fullmatch(r"[A-Za-z_][\w .-]{0,30}", c) for c in filled) else None
     over_numbers = any(
         named[i] and below[i] and all(_FLOAT.match(v) or v in _MISSING or not v for v in below[i]) for i in range(len(cells)))
-    identifiers = all(re.fullmatch(r"[A-Za-z_][\w-]{0,40}(?: [\w-]{1,20}){0,2}", c) for c in filled)
+    # the first sign is a letter of an alphabet with cases: in scripts without word spaces a short text looks like one word
+    identifiers = all(re.fullmatch(r"[^\W\d][\w-]{0,40}(?: [\w-]{1,20}){0,2}", c) and (c[0] == "_" or c[0].lower() != c[0].upper())
+                      for c in filled)
     return named if over_numbers or identifiers else None
 
 
