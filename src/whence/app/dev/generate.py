@@ -24,6 +24,7 @@ NEEDS = {
     "text": "a text, prompt or messages column",
     "pair": "a second text per example (role `pair`, or prompt and response)",
     "labels": "a class label on every example",
+    "some_labels": "a class label on some examples (two classes or more); the others are what there is to choose from",
     "embeddings": "an encoder (`--encoder`)",
     "class_probs": "labels and an encoder: out-of-fold class probabilities",
     "dynamics": "labels and an encoder: class probabilities per epoch and seed of a small network",

@@ -83,8 +83,9 @@ class MultistageFiltering:
         warm = max(size, round(self.warm * allowed))
         drawn = np.zeros(n, np.int64)
         forward = backward = passed = 0
-        threshold, judged, stage = 0.0, [], 1
+        threshold, stage = 0.0, 1
         latest: list[NDArray[np.float32]] = []
+        judged: list[float] = []
         waiting = np.zeros(0, np.int64)
 
         def learn(rows: NDArray[np.int64]) -> None:
