@@ -246,3 +246,10 @@ def test_a_leaked_row_has_an_id_of_its_own_on_each_side(studied: Any, planted: A
     assert proof["whence_id"] == train["whence_id"] + "~2"
     told = whence("why", studied.folder, proof["whence_id"], "--json").json
     assert told["part"] == "proof" and train["whence_id"] in {link["other"] for link in told["links"] if link["about"] == "leak-exact"}
+
+
+def test_everything_is_a_budget_too(planted: Any, whence: Callable[..., Any], small: tuple[str, ...], tmp_path: Path) -> None:
+    found = whence("study", planted.train, "-o", tmp_path / "run", *small, "--budgets", "1", "--metric", "macro-f1", "--json")
+    assert found.code == 0, found.err
+    assert found.json["proven"]["metric"] == "macro-f1"
+    assert all(len(points) == 1 and points[0][0] == found.json["fit"] for points in found.json["curves"].values())

@@ -60,7 +60,7 @@ def score_arena(
     if not 0 < flips < 0.5:
         raise BadInput("--flips must be a share of the labels", given=flips, legal="above 0 and below 0.5")
     pool, _ = _labelled(pool)
-    names = list(methods) if methods else [*NOISE, *[e.name for e in entries("score") if e.card.status == "baseline"]]
+    names = list(dict.fromkeys([*methods, "random"])) if methods else [*NOISE, *[e.name for e in entries("score") if e.card.status == "baseline"]]
     found: dict[str, dict[str, list[float]]] = {}
     refused: dict[str, str] = {}
     with ctx.task("score arena", seeds * len(names)) as advance:
@@ -103,14 +103,18 @@ def select_arena(
     from whence.app.api import observer_for
     from whence.app.runs import Run
     from whence.app.study.parts import load_parts
+    from dataclasses import replace
+
     from whence.app.study.recipe import Recipe
     from whence.app.study.room import ROOM, room
 
-    recipe = Recipe(train=train, test=test, text=text, label=label, encoder=encoder, seed=ctx.seed, seeds=seeds, budgets=tuple(budgets),
-                    metric=metric, limit=limit)
+    if not budgets or any(isinstance(b, bool) or not isinstance(b, int | float) or not 0 < b < float("inf") for b in budgets):
+        raise BadInput("A budget must be positive", given=list(budgets), legal="shares up to 1, or whole numbers of examples above 1")
+    recipe = Recipe(train=train, test=test, text=text, label=label, encoder=encoder, seed=ctx.seed, seeds=seeds, metric=metric, limit=limit)
     names = tuple(dict.fromkeys(["random", *(methods or ROOM)]))
     with tempfile.TemporaryDirectory() as folder, Run(Path(folder) / "arena", recipe.to_dict()) as run:
         parts = load_parts(recipe, run, ctx)
+        recipe = replace(recipe, budgets=tuple(_share(b, len(parts.fit)) for b in budgets))
         made = room(parts, recipe, observer_for(parts.train, encoder, ctx), ctx, run, names)
     rows = []
     for m in made["methods"]:
@@ -123,14 +127,25 @@ def select_arena(
     return _table("select", f"{metric} on held-out data", rows, made["refused"], {"seeds": seeds, "n": made["n"], "proof": made["proof"]})
 
 
+def _share(budget: float, n: int) -> float:
+    """A budget as a share of `n` examples; above 1 it is a number of examples. Raises BadInput beyond the pool."""
+    if budget <= 1:
+        return budget
+    if budget != int(budget) or budget > n:
+        raise BadInput("A budget above 1 is a number of examples", given=f"{budget:g}", legal=f"a whole number up to {n}")
+    return budget / n
+
+
 def _table(verb: str, figure: str, rows: list[dict[str, Any]], refused: dict[str, str], about: dict[str, Any]) -> dict[str, Any]:
     """Rows best first within a budget, each held against the baseline of its budget."""
     base = {r.get("budget"): r for r in rows if r["method"] == "random"}
+    point = verb == "score" and about["seeds"] < 2  # the interval is over seeds, so one seed has none
     for r in rows:
         b = base.get(r.get("budget"))
-        r["beats_baseline"] = None if b is None or b is r else bool(r["low"] > b["high"])
+        r["beats_baseline"] = None if b is None or b is r or point else bool(r["low"] > b["high"])
     rows.sort(key=lambda r: (r.get("budget") or 0.0, -r["figure"]))
     winners = sorted({r["method"] for r in rows if r["beats_baseline"]})
-    sentence = ("Nothing clearly beats the random baseline here." if not winners else
+    sentence = ("One seed gives no interval, so nothing is said about chance; give --seeds 3 or more." if point else
+                "Nothing clearly beats the random baseline here." if not winners else
                 f"Clearly above the random baseline (intervals apart): {', '.join(winners)}.")
     return {"verb": verb, "figure": figure, "baseline": "random", "rows": rows, "refused": refused, "sentence": sentence, **about}

@@ -275,7 +275,7 @@ def score(
     if out is not None:
         _write_scores(out, pool, scores_table(pool.ids, made))
     if as_json:
-        _emit({"input": source, "rows": len(pool), "scores": {
+        _emit({"input": source, "rows": len(pool), "out": None if out is None else str(out), "scores": {
             s.name: {"high": s.high, "unit": s.unit, "scored": len(s), "missing": dict(list(s.missing.items())[:20]),
                      "top": [{"id": i, "value": s[i], "text": pool[i].fields} for i in s.top(top)]} for s in made}})
         return
@@ -351,7 +351,7 @@ def compare(
     train: Annotated[str, typer.Argument(help="Labelled data.", metavar="TRAIN")],
     test: Annotated[str | None, typer.Option("--test", help="Held-out data (select).")] = None,
     methods: Annotated[str | None, typer.Option("--methods", help="Which methods (default: the family's room).")] = None,
-    budgets: Annotated[str, typer.Option("--budgets", "--budget", help="Shares of the data (select).")] = "0.05,0.25,0.5",
+    budgets: Annotated[str, typer.Option("--budgets", "--budget", help="Shares of the data up to 1, or numbers of examples (select).")] = "0.05,0.25,0.5",
     flips: Annotated[float, typer.Option("--flips", help="Share of labels to flip (score).")] = 0.1,
     seeds: Annotated[int, typer.Option("--seeds", help="Seeds.")] = 3,
     metric: Annotated[str, typer.Option("--metric", help="accuracy or macro-f1 (select).")] = "accuracy",
@@ -375,7 +375,7 @@ def compare(
         raise UnknownName("arena", verb, ARENAS)
     chosen = None if methods is None else _names(methods)
     settings: dict[str, Any] = {"methods": chosen, "seeds": seeds, "encoder": encoder, "text": text, "label": label, "limit": limit}
-    settings |= {"budgets": [_share(b) for b in _numbers(budgets, "--budgets")], "metric": metric} if verb == "select" else {"flips": flips}
+    settings |= {"budgets": _numbers(budgets, "--budgets"), "metric": metric} if verb == "select" else {"flips": flips}
     with progress_for(quiet or as_json) as progress:
         made = run(verb, train, test=test, ctx=_context(seed, device, threads, progress), **settings)
     if as_json:
@@ -383,19 +383,13 @@ def compare(
         return
     typer.echo(f"{made['figure']}, {made['n']:,} examples, {made['seeds']} seeds\n")
     for row in made["rows"]:
-        at = f"{100 * row['budget']:>4.0f} %  " if "budget" in row else ""
+        at = f"{row['k']:>7,}  " if "budget" in row else ""
         more = f"  recall@5% {row['recall5']:.3f}" if "recall5" in row else ""
         mark = {True: "+", False: " ", None: "·"}[row.get("beats_baseline")]
         typer.echo(f"  {mark} {at}{row['method']:<24} {row['figure']:.4f}  [{row['low']:.4f}, {row['high']:.4f}]{more}  {row['seconds']:.1f} s")
     for name, why_not in made["refused"].items():
         typer.echo(f"  - {name}: {why_not}")
     typer.echo(f"\n{made['sentence']}")
-
-
-def _share(value: float) -> float:
-    if not 0 < value <= 1:
-        raise BadInput("A budget of the arena is a share of the data", given=value, legal="above 0 and up to 1")
-    return value
 
 
 @app.command()

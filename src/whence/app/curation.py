@@ -20,6 +20,7 @@ def curate(
 ) -> tuple[Selection, dict[str, Links]]:
     """What is kept, a reason for the rest, and the links behind the reasons. The first reason found for a row is the one given."""
     from whence.app.api import Lazy
+    from whence.app.study.duplicates import with_spans
 
     observer = Lazy(pool, encoder, ctx)
     links: dict[str, Links] = {}
@@ -37,7 +38,7 @@ def curate(
             finder = _of_family(name, "curate/dedup", **({"threshold": threshold} if name == "near" else {}))
             if against is not None:
                 found = finder(rest, ctx, observer=observer, against=against)
-                links[f"leak-{name}"] = found
+                links[f"leak-{name}"] = with_spans(rest, against, found)
                 for h, t, w in zip(found.head, found.tail, found.weight, strict=True):
                     dropped.setdefault(found.heads[h], f"repeats evaluation example {found.tails[t]} ({name}, {found.unit} {w:.3f})")
             advance()

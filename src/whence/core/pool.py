@@ -248,11 +248,11 @@ class Pool:
             parts = [self.column(r) for r in ("prompt", "input") if r in self.roles]
             parts += [self.column(r) for r in ("response", "chosen") if r in self.roles][:1]
         elif "messages" in self.roles or "chosen" in self.roles:
-            return tuple(_said(m) for m in self.column("messages" if "messages" in self.roles else "chosen"))
+            return tuple(said(m) for m in self.column("messages" if "messages" in self.roles else "chosen"))
         else:
             raise NotCapable(f"'{self.name}' has no text", given=f"columns {', '.join(self.columns)}",
                              legal="a column for the role text, prompt or messages", do="name the column with --text")
-        return tuple("\n\n".join(_said(p) for p in row if p is not None and p != "") for row in zip(*parts, strict=True))
+        return tuple("\n\n".join(said(p) for p in row if p is not None and p != "") for row in zip(*parts, strict=True))
 
     @cached_property
     def labels(self) -> Labels:
@@ -323,12 +323,12 @@ def _plain(value: object) -> object:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _said(value: object) -> str:
+def said(value: object) -> str:
     """Text of a cell: a string, or a list of {role, content} messages."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
-        return "\n".join(_said(m.get("content") or m.get("value") if isinstance(m, dict) else m) for m in value)
+        return "\n".join(said(m.get("content") or m.get("value") if isinstance(m, dict) else m) for m in value)
     return "" if value is None else str(value)
 
 

@@ -42,12 +42,12 @@ def _find(parts: Parts, observer: Observer, ctx: Context) -> dict[str, Any]:
                 except NotCapable as error:
                     out["refused"][key] = str(error)
                 else:
-                    out[key] = _with_spans(pool, parts.train, links).to_arrow()
+                    out[key] = with_spans(pool, parts.train, links).to_arrow()
                 advance()
     return out
 
 
-def _with_spans(pool: Any, other: Any, links: Links) -> Links:
+def with_spans(pool: Any, other: Any, links: Links) -> Links:
     """The same links, with the matching character spans of the strongest pairs as notes ([[l0,l1,r0,r1],...])."""
     import orjson
 

@@ -115,7 +115,7 @@ def _prove(
             elif runs:
                 points.append({"budget": budget, "k": k, **summary(runs, yp, recipe, ctx), "seeds": len(runs)})
         card = find(name, verb="select")[0].card
-        methods.append({"name": name, "status": card.status, "line": card.line, "points": points, "seconds": chosen["seconds"][name]})
+        methods.append({"name": name, "status": card.status, "line": card.line, "points": points, "seconds": chosen["seconds"].get(name, 0.0)})
     return {"result": {"metric": recipe.metric, "full": full, "budgets": list(recipe.budgets), "methods": methods,
                        "refused": chosen["refused"], "n": len(parts.fit), "proof": len(parts.proof)}}
 

@@ -16,7 +16,7 @@ from whence.core.card import Card, Paper, Preset
 from whence.core.context import Context
 from whence.core.decision import Selection
 from whence.core.method import method, param, step_of
-from whence.core.pool import Pool
+from whence.core.pool import Pool, said
 
 _GOPHER = Paper("Scaling Language Models: Methods, Analysis & Insights from Training Gopher", "Rae et al.", 2021, "arXiv:2112.11446")
 _WORD = re.compile(r"\S+")
@@ -57,6 +57,7 @@ class Heuristics:
 
     min_words: int = param(1, "least words", ge=0)
     max_words: int = param(100_000, "most words", ge=1)
+    min_response_words: int = param(1, "least words of the response, where examples have one", ge=0)
     min_word_length: float = param(1.0, "least mean characters a word", ge=0)
     max_word_length: float = param(100.0, "most mean characters a word", gt=0)
     max_symbols: float = param(1.0, "most # and ellipses a word", ge=0)
@@ -66,8 +67,11 @@ class Heuristics:
 
     def __call__(self, pool: Pool, ctx: Context) -> Selection:
         dropped = {}
-        for this, text in zip(pool.ids, pool.texts, strict=True):
+        responses = pool.column("response") if "response" in pool.roles else [None] * len(pool)
+        for this, text, response in zip(pool.ids, pool.texts, responses, strict=True):
             reason = self.why(measures(text))
+            if reason is None and "response" in pool.roles and (n := len(said(response).split())) < self.min_response_words:
+                reason = f"{n} words in the response, fewer than {self.min_response_words}"
             if reason:
                 dropped[this] = reason
         return Selection.without(pool, dropped, step=step_of(self, inputs=(pool.fingerprint,)))
