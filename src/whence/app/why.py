@@ -121,4 +121,4 @@ def restore(run: str | Path, keys: Iterable[str]) -> dict[str, Any]:
     # kept first: a crash between the two leaves a row in both files, never in neither
     for name, lines in (("kept", kept), ("restored", restored), ("dropped", [line for line in dropped if line[ID] not in gone])):
         write_atomic(folder / f"{name}.jsonl", b"".join(orjson.dumps(line) + b"\n" for line in lines))
-    return {"restored": list(gone), "kept": len(kept), "dropped": len(dropped) - len(gone)}
+    return {"restored": list(dict.fromkeys(ids)), "kept": len(kept), "dropped": len(dropped) - len(gone)}
