@@ -78,7 +78,8 @@ class Bench:
 
     def suited(self, entry: Entry) -> Bench:
         """This bench with the roles that a method needs beside text and label."""
-        more = {role: role for role in ("pair",) if role in entry.card.needs}
+        columns = {"pair": "pair", "source": "label"}  # where an example comes from is what its label says
+        more = {role: column for role, column in columns.items() if role in entry.card.needs}
         return replace(self, **{n: _with_roles(getattr(self, n), more) for n in ("pool", "reference", "queries")})
 
     def labels_needed(self, entry: Entry) -> bool:

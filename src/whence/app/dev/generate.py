@@ -37,6 +37,7 @@ NEEDS = {
     "against": "a second pool to compare with",
     "time": "a time column",
     "group": "a group column",
+    "source": "a column that says where each example comes from (role `source` or `group`)",
     "trees": "labels: a gradient-boosted tree ensemble trained on the pool",
 }
 

@@ -54,4 +54,5 @@ class Uncertainty:
     ) -> Selection:
         at = queue(pool, observer, budget, "uncertainty")
         step = step_of(self, inputs=(pool.fingerprint, observer.fingerprint))
-        return at.first(doubt(at.probs()[0], self.measure), step, lambda v: f"{self.measure} {v:.4g} is lower than that of the chosen")
+        wanted = doubt(at.probs()[0], self.measure)
+        return at.first(wanted, step, lambda v: f"{self.measure} {v:.4g} is lower than that of the chosen")

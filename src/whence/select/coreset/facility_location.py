@@ -34,9 +34,12 @@ class FacilityLocation:
         papers=(Paper("Submodularity in Data Subset Selection and Active Learning", "Wei, Iyer and Bilmes", 2015, "ICML 2015"),),
         needs=("text", "embeddings"),
         cost="about one pass of all pairs of examples (seconds at 20,000)",
-        presets={"facility-location-by-class": Preset({"by_class": True}, "Each class is covered for itself, in proportion to its size.",
-                                                      Paper("Coresets for Data-efficient Training of Machine Learning Models",
-                                                            "Mirzasoleiman et al.", 2020, "arXiv:1906.01827"))},
+        presets={
+            "facility-location-by-class": Preset(
+                {"by_class": True}, "Each class is covered for itself, in proportion to its size.",
+                Paper("Coresets for Data-efficient Training of Machine Learning Models", "Mirzasoleiman et al.", 2020, "arXiv:1906.01827"),
+            ),
+        },
     )
     nested: ClassVar[bool] = True
     random: ClassVar[bool] = False
@@ -59,7 +62,7 @@ class FacilityLocation:
             rows = rows[np.argsort(-gains, kind="stable")]
         else:
             if len(pool) > _MOST:
-                raise OverBudget(f"Facility location over all pairs of {len(pool):,} examples would take {2 * len(pool) ** 2 / 1e9:.0f} GB",
+                raise OverBudget(f"Facility location of {len(pool):,} examples would take {2 * len(pool) ** 2 / 1e9:.0f} GB for all pairs",
                                  legal=f"up to {_MOST:,} examples", do="use by_class=True, or k-center")
             rows = facility_location(X, k)[0]
         return Selection.of(pool, by_id[rows], step=step_of(self, inputs=(pool.fingerprint, observer.fingerprint)),
