@@ -37,7 +37,8 @@ class FacilityLocation:
         presets={
             "facility-location-by-class": Preset(
                 {"by_class": True}, "Each class is covered for itself, in proportion to its size.",
-                Paper("Coresets for Data-efficient Training of Machine Learning Models", "Mirzasoleiman et al.", 2020, "arXiv:1906.01827"),
+                Paper("Coresets for Data-efficient Training of Machine Learning Models", "Mirzasoleiman et al.", 2020,
+                      "arXiv:1906.01827"),
             ),
         },
     )
@@ -62,7 +63,7 @@ class FacilityLocation:
             rows = rows[np.argsort(-gains, kind="stable")]
         else:
             if len(pool) > _MOST:
-                raise OverBudget(f"Facility location of {len(pool):,} examples would take {2 * len(pool) ** 2 / 1e9:.0f} GB for all pairs",
+                raise OverBudget(f"All pairs of {len(pool):,} examples would take {2 * len(pool) ** 2 / 1e9:.0f} GB",
                                  legal=f"up to {_MOST:,} examples", do="use by_class=True, or k-center")
             rows = facility_location(X, k)[0]
         return Selection.of(pool, by_id[rows], step=step_of(self, inputs=(pool.fingerprint, observer.fingerprint)),

@@ -74,9 +74,9 @@ class CREST:
     """Mini-batch coresets, valid as long as the loss is as they foresee."""
 
     card: ClassVar[Card] = Card(
-        line="Train on weighted mini-batches that stand for random subsets, chosen anew when the loss leaves its quadratic model.",
-        papers=(Paper("Towards Sustainable Learning: Coresets for Data-efficient Deep Learning", "Yang, Kang and Mirzasoleiman", 2023,
-                      "arXiv:2306.01244"),),
+        line="Train on weighted mini-batches that stand for random subsets, chosen anew when the loss leaves its forecast.",
+        papers=(Paper("Towards Sustainable Learning: Coresets for Data-efficient Deep Learning",
+                      "Yang, Kang and Mirzasoleiman", 2023, "arXiv:2306.01244"),),
         needs=("text", "labels", "embeddings"),
         cost="rounds times the budget backward; `subset` times as much forward, and all pairs within each subset",
     )
@@ -126,7 +126,8 @@ class CREST:
                     low[union] = np.where(losses < self.learned, low[union] + 1, 0)
                     batches = []
                     for rows in sets:
-                        chosen, stands = standing_for(gradient_distances(at.X[rows], head.residuals(at.X[rows], at.y[rows])), size)
+                        apart = gradient_distances(at.X[rows], head.residuals(at.X[rows], at.y[rows]))
+                        chosen, stands = standing_for(apart, size)
                         batches.append((rows[chosen], stands.astype(np.float32)))
                     model, since = Quadratic(head, at.X[union], at.y[union]), 0
                     sharp = sharp or model.sharpness

@@ -90,7 +90,8 @@ class MultistageFiltering:
 
         def learn(rows: NDArray[np.int64]) -> None:
             nonlocal forward, backward
-            head.step(at.X[rows], at.y[rows], self.rate / at.X.shape[1] * cosine(max(backward / allowed, passed / (self.rounds * n))))
+            progress = max(backward / allowed, passed / (self.rounds * n))
+            head.step(at.X[rows], at.y[rows], self.rate / at.X.shape[1] * cosine(progress))
             np.add.at(drawn, rows, 1)
             forward, backward = forward + len(rows), backward + len(rows)
 

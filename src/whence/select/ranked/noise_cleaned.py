@@ -27,7 +27,8 @@ class NoiseCleaned:
 
     card: ClassVar[Card] = Card(
         line="A random subset of the examples whose labels look right.",
-        papers=(Paper("Confident Learning: Estimating Uncertainty in Dataset Labels", "Northcutt, Jiang and Chuang", 2021, "arXiv:1911.00068"),),
+        papers=(Paper("Confident Learning: Estimating Uncertainty in Dataset Labels", "Northcutt, Jiang and Chuang",
+                      2021, "arXiv:1911.00068"),),
         needs=("text", "labels", "embeddings", "class_probs"),
         cost="that of the score",
     )
