@@ -115,7 +115,7 @@ KINDS: list[tuple[str, Make, int, tuple[str, ...]]] = [
     ("a label each", study([{"text": f"words {i} here", "label": f"l{i}"} for i in range(40)]), 2, ("label of its own", "--label")),
     ("lists of labels", study([{"text": f"words {i} here", "label": ["a", "b"]} for i in range(40)], "--label", "label"), 2, ("single values", "--label")),
     ("text of numbers", study([{"n": i, "label": "ab"[i % 2]} for i in range(40)], "--text", "n"), 2, ("not text", "--text")),
-    ("three rows", study(good(3)), 2, ("too few", "3 with a label", "10 or more", "--test")),
+    ("three rows", study(good(3)), 2, ("too few", "3 with a label", "20 or more", "--test")),
     ("ids that repeat", study([{**r, "id": 7} for r in good()], "--text", "id"), 2, ("not text",)),
     # the test data
     ("missing test file", lambda f: [*study(good())(f), "--test", f / "no.jsonl"], 2, ("no.jsonl", "no such")),

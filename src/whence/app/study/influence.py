@@ -51,7 +51,6 @@ def datamodeling_score(
 
 
 def _measure(parts: Parts, recipe: Recipe, scores: dict[str, Scores], observer: Observer, ctx: Context) -> dict[str, Any]:
-    from whence.kernels.influence import lds
     from whence.kernels.softmax_head import fit, log_prob_of, random_subsets
 
     rng = ctx.rng("study/lds")
@@ -81,18 +80,28 @@ def _measure(parts: Parts, recipe: Recipe, scores: dict[str, Scores], observer: 
         except NotCapable as error:
             contrast.append({"name": name, "lds": None, "why": str(error)})
             continue
-        found = lds(matrix(links, parts.fit, queries), masks, outputs, rng=ctx.rng("study/lds/interval"))
-        contrast.append({"name": name, "lds": _finite(found.mean)})
+        found = _against(matrix(links, parts.fit, queries), masks, outputs, ctx)
+        contrast.append({"name": name, "lds": found and found["value"]})
         if name == TRACERS[0]:
-            main = {"value": _finite(found.mean), "low": _finite(found.interval[0]), "high": _finite(found.interval[1])}
+            main = found or {"value": None}
     # a score per example has no opinion on single questions: it can only say that an example matters for all of them
     for name in ("el2n", "self-influence"):
         if name in scores:
             values, _ = scores[name].aligned(parts.fit.ids)
-            found = lds(np.repeat(values[:, None], len(Xq), axis=1), masks, outputs, rng=ctx.rng("study/lds/interval"))
-            contrast.append({"name": f"{name} (one number for all)", "lds": _finite(found.mean)})
+            found = _against(np.repeat(values[:, None], len(Xq), axis=1), masks, outputs, ctx)
+            contrast.append({"name": f"{name} (one number for all)", "lds": found and found["value"]})
     return {"result": {**main, "retrains": retrains, "queries": len(queries), "contrast": contrast,
                        "sentence": words(main.get("value"), retrains)}}
+
+
+def _against(effects: NDArray[Any], masks: NDArray[np.bool_], outputs: NDArray[Any], ctx: Context) -> dict[str, float | None] | None:
+    """The score of these effects with its interval; None where no answer moves between the retrained heads, or none is said to."""
+    from whence.kernels.influence import lds
+
+    if not ((np.ptp(outputs, axis=0) > 0) & (np.ptp(masks.astype(np.float64) @ effects.astype(np.float64), axis=0) > 0)).any():
+        return None
+    found = lds(effects, masks, outputs, rng=ctx.rng("study/lds/interval"))
+    return {"value": _finite(found.mean), "low": _finite(found.interval[0]), "high": _finite(found.interval[1])}
 
 
 def words(value: float | None, retrains: int) -> str:

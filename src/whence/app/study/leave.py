@@ -19,6 +19,7 @@ from whence.core.pool import ID, PARENTS, SOURCE, Pool
 from whence.core.store import write_atomic
 from whence.core.tables import scores_table
 
+PART = "whence_part"
 _MAP_ROWS = 20_000
 _TEXT = 240
 
@@ -38,14 +39,29 @@ def write_pool(folder: Path, parts: Parts) -> None:
     """`pool.parquet`: the user's columns, ours, and `whence_part` (fit, validation, proof)."""
     valid = set(parts.valid.ids)
     part = ["validation" if this in valid else "fit" for this in parts.train.ids]
-    tables = [parts.train.table.append_column("whence_part", pa.array(part, pa.string())),
-              parts.proof.table.append_column("whence_part", pa.array(["proof"] * len(parts.proof), pa.string()))]
-    both = pa.concat_tables([_plain(t) for t in tables], promote_options="permissive")
-    write_table(folder / "pool.parquet", both)
+    train, proof = _one_type(_plain(parts.train.table), _plain(parts.proof.table))
+    tables = [train.append_column(PART, pa.array(part, pa.string())), proof.append_column(PART, pa.array(["proof"] * len(proof), pa.string()))]
+    write_table(folder / "pool.parquet", pa.concat_tables(tables, promote_options="permissive"))
+
+
+def _one_type(train: pa.Table, proof: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """Both tables with columns of one type: where the files disagree (a label 1 here and "1" there), the column becomes text."""
+    for name in set(train.column_names) & set(proof.column_names):
+        kinds = [t.schema.field(name) for t in (train, proof)]
+        try:
+            pa.unify_schemas([pa.schema([k]) for k in kinds], promote_options="permissive")
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            train, proof = (t.set_column(t.column_names.index(name), name, _as_text(t.column(name))) for t in (train, proof))
+    return train, proof
+
+
+def _as_text(column: pa.ChunkedArray) -> pa.Array:
+    return pa.array([v if v is None or isinstance(v, str) else orjson.dumps(v, default=str).decode() for v in column.to_pylist()], pa.string())
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    return table.replace_schema_metadata(None)
+    """The table without metadata, and without the parts of an earlier study, whose pool.parquet may be studied again."""
+    return table.drop_columns([c for c in (PART,) if c in table.column_names]).replace_schema_metadata(None)
 
 
 def write_links(folder: Path, links: Mapping[str, Links]) -> None:

@@ -107,9 +107,9 @@ def _load(recipe: Recipe, ctx: Context) -> dict[str, Any]:
     train, dropped = _labelled(train)
     quarantined += dropped
     origin = "given" if recipe.test else "split"
-    if len(train) < LEAST:
+    if len(train) < (LEAST if recipe.test else 2 * LEAST):
         raise BadInput("There are too few labelled examples to study", path=recipe.train, given=f"{len(train)} with a label",
-                       legal=f"{LEAST} or more", do="give more rows; with --test, all of them can be trained on")
+                       legal=f"{LEAST} or more with --test, {2 * LEAST} or more without", do="give more rows")
     if recipe.test:
         # the test file is read with the roles that the training file turned out to have, where it has those columns
         proof = _read_like(recipe.test, train, recipe, asked)
