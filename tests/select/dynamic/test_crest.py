@@ -44,7 +44,8 @@ def test_a_mini_batch_stands_for_its_subset() -> None:
     """Three tight groups of 5, 3 and 2: one row of each, with these weights."""
     points = np.array([0.0, 0.01, 0.02, 0.03, 0.04, 5, 5.01, 5.02, 9, 9.01])
     chosen, stands = standing_for(np.abs(points[:, None] - points), 3)
-    assert sorted(zip((points[chosen] > 4).astype(int) + (points[chosen] > 8), stands, strict=True)) == [(0, 5.0), (1, 3.0), (2, 2.0)]
+    group = (points[chosen] > 4).astype(int) + (points[chosen] > 8)
+    assert sorted(zip(group, stands, strict=True)) == [(0, 5.0), (1, 3.0), (2, 2.0)]
 
 
 def test_weights_bring_the_gradient_nearer_than_no_weights() -> None:

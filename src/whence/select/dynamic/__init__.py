@@ -4,7 +4,8 @@ The Protocol is `Schedule`: unlike a coreset, the subset changes while training 
 told apart from the training and the method trains the small model itself. Axes: what is drawn (random, hard, mini-batch
 coreset) x when it is chosen again x whether the chooser needs a forward pass.
 
-Start with `RepeatedRandom`, which is hard to beat; use `RescoredEL2N` when easy rows abound and labels are clean.
+Start with `RepeatedRandom`, which is hard to beat; `FixedRandom` is what a schedule must beat at all. Use `RescoredEL2N` when
+easy rows abound and labels are clean, `MultistageFiltering` where backward passes are dear, `ProxyMining` with many classes.
 """
 
 from __future__ import annotations

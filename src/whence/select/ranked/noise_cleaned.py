@@ -56,4 +56,5 @@ class NoiseCleaned:
             i = pool.position(this)
             return f"its label looks wrong: {scores.name} {values[i]:.4g}" if doubtful[i] else "not drawn"
 
-        return Selection.of(pool, rows, step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint)), reason=reason)
+        step = step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint))
+        return Selection.of(pool, rows, step=step, reason=reason)

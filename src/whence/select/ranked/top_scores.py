@@ -20,10 +20,14 @@ from whence.core.pool import Pool
 from whence.models.observe import Observer
 from whence.select.budget import checked
 
-_DIET = Paper("Deep Learning on a Data Diet: Finding Important Examples Early in Training", "Paul, Ganguli and Dziugaite", 2021, "arXiv:2107.07075")
-_LAWS = Paper("Beyond neural scaling laws: beating power law scaling via data pruning", "Sorscher et al.", 2022, "arXiv:2206.14486")
-_FORGET = Paper("An Empirical Study of Example Forgetting during Deep Neural Network Learning", "Toneva et al.", 2019, "arXiv:1812.05159")
-_LONG = Paper("Long Is More for Alignment: A Simple but Tough-to-Beat Baseline for Instruction Fine-Tuning", "Zhao et al.", 2024, "arXiv:2402.04833")
+_DIET = Paper("Deep Learning on a Data Diet: Finding Important Examples Early in Training",
+              "Paul, Ganguli and Dziugaite", 2021, "arXiv:2107.07075")
+_LAWS = Paper("Beyond neural scaling laws: beating power law scaling via data pruning",
+              "Sorscher et al.", 2022, "arXiv:2206.14486")
+_FORGET = Paper("An Empirical Study of Example Forgetting during Deep Neural Network Learning",
+                "Toneva et al.", 2019, "arXiv:1812.05159")
+_LONG = Paper("Long Is More for Alignment: A Simple but Tough-to-Beat Baseline for Instruction Fine-Tuning",
+              "Zhao et al.", 2024, "arXiv:2402.04833")
 
 
 def ranking(values: NDArray[Any], known: NDArray[np.bool_], want: str, skip: float) -> NDArray[np.int64]:
@@ -76,7 +80,10 @@ class TopScores:
         end = {"high": "lower", "low": "higher", "middle": "farther from the median"}[self.want]
 
         def reason(this: str) -> str:
-            return f"{scores.name} {scores[this]:.4g} is {end} than that of the kept" if this in scores else f"not scored: {scores.missing[this]}"
+            if this in scores:
+                return f"{scores.name} {scores[this]:.4g} is {end} than that of the kept"
+            return f"not scored: {scores.missing[this]}"
 
-        step = step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint, reference.fingerprint if reference else ""))
+        inputs = (pool.fingerprint, observer.fingerprint, reference.fingerprint if reference else "")
+        step = step_of(self, seed=ctx.seed, inputs=inputs)
         return Selection.of(pool, rows, step=step, reason=reason)

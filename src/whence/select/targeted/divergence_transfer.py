@@ -62,7 +62,8 @@ class DivergenceTransfer:
     ) -> Selection:
         k = checked(budget, pool)
         if reference is None or not len(reference):
-            raise NotCapable("Divergence needs examples of the target", given=None if reference is None else 0, do="pass --reference")
+            raise NotCapable("Divergence needs examples of the target", given="none",
+                             do="pass --reference")
         role = next((r for r in ("source", "group") if r in pool.roles), None)
         if role is None:
             raise NotCapable(f"'{pool.name}' does not say which source each example is from", given=", ".join(pool.columns),
@@ -73,8 +74,8 @@ class DivergenceTransfer:
         if self.measure == "terms":
             far = {name: term_divergence([pool.texts[i] for i in of], reference.texts) for name, of in rows.items()}
         else:
-            X, target = observer.embeddings(pool).astype(np.float64), observer.embeddings(reference).astype(np.float64).mean(axis=0)
-            far = {name: float(np.linalg.norm(X[of].mean(axis=0) - target)) for name, of in rows.items()}
+            X, target = observer.embeddings(pool), observer.embeddings(reference).mean(axis=0, dtype=np.float64)
+            far = {name: float(np.linalg.norm(X[of].mean(axis=0, dtype=np.float64) - target)) for name, of in rows.items()}
         order: list[int] = []
         for name in sorted(rows, key=lambda name: (far[name], name)):
             order += np.array(rows[name])[ctx.rng(f"select/divergence-transfer/{name}").permutation(len(rows[name]))].tolist()

@@ -28,7 +28,8 @@ class GIO:
 
     card: ClassVar[Card] = Card(
         line="Examples that bring the chosen set near the target, in KL divergence of embeddings; needs no labels.",
-        papers=(Paper("GIO: Gradient Information Optimization for Training Dataset Selection", "Everaert and Potts", 2024, "arXiv:2306.11670"),),
+        papers=(Paper("GIO: Gradient Information Optimization for Training Dataset Selection", "Everaert and Potts", 2024,
+                      "arXiv:2306.11670"),),
         needs=("text", "embeddings", "reference"),
         cost="k-means of pool and target, then one descent per cluster chosen",
     )
@@ -45,7 +46,8 @@ class GIO:
 
         k = checked(budget, pool)
         if reference is None or len(reference) <= self.neighbors:
-            raise NotCapable("GIO needs reference examples that stand for the target", given=None if reference is None else len(reference),
+            raise NotCapable("GIO needs reference examples that stand for the target",
+                             given=None if reference is None else len(reference),
                              legal=f"more than {self.neighbors}", do="pass --reference")
         step = step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, reference.fingerprint, observer.fingerprint))
         if k == 0:
@@ -55,6 +57,7 @@ class GIO:
         chosen, _, _ = gio_quantized(X, T, ctx.rng("select/gio"), pool_clusters=self.clusters, target_clusters=self.clusters,
                                      k=min(self.neighbors, len(T) - 1), start="jump", max_clusters=self.clusters, patience=3)
         rest = np.setdiff1d(np.arange(len(X)), chosen)
-        nearest = np.concatenate([(X[rest[i : i + 4096]] @ T.T).max(axis=1) for i in range(0, len(rest), 4096)]) if len(rest) else np.zeros(0)
+        blocks = [(X[rest[i : i + 4096]] @ T.T).max(axis=1) for i in range(0, len(rest), 4096)]
+        nearest = np.concatenate([np.zeros(0), *blocks])
         rows = by_id[np.concatenate([chosen, rest[np.argsort(-nearest, kind="stable")]])[:k]]
         return Selection.of(pool, rows, step=step, reason="does not bring the set nearer to the target")
