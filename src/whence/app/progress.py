@@ -10,7 +10,11 @@ from whence.core.context import Progress, Quiet
 
 
 class Bars:
-    """A `Progress` that draws with rich on standard error. Use as a context manager."""
+    """A `Progress` that draws with rich on standard error. Use as a context manager.
+
+    One bar per piece of work: a piece within another has a bar for as long as it lasts, and one of a name that was there
+    before takes its bar over.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -19,6 +23,8 @@ class Bars:
 
         self._rich = Rich(TextColumn("{task.description:>26}"), BarColumn(), MofNCompleteColumn(), _rate_column(), TimeElapsedColumn(),
                           TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True))
+        self._open: list[Any] = []
+        self._finished: dict[str, Any] = {}
 
     def __enter__(self) -> Bars:
         self._rich.start()
@@ -28,13 +34,24 @@ class Bars:
         self._rich.stop()
 
     def start(self, what: str, total: int | None) -> Any:
-        return self._rich.add_task(what, total=total)
+        task = self._finished.pop(what, None)
+        if task is None:
+            task = self._rich.add_task(what, total=total)
+        else:
+            self._rich.reset(task, total=total)
+        self._open.append(task)
+        return task
 
     def advance(self, task: Any, by: int) -> None:
         self._rich.advance(task, by)
 
     def done(self, task: Any) -> None:
-        self._rich.stop_task(task)
+        self._open.remove(task)
+        if self._open:
+            self._rich.remove_task(task)
+        else:
+            self._rich.stop_task(task)
+            self._finished[next(t.description for t in self._rich.tasks if t.id == task)] = task
 
 
 def _rate_column() -> Any:
