@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def decide(
     """
     inputs = {"data": fingerprint(parts), "train": parts.train.fingerprint, "by": observer.fingerprint, "metric": recipe.metric,
               "seed": recipe.seed, "methods": [[n, params_of(build(n, verb="score"))] for n in CANDIDATES], "shares": list(SHARES),
-              "version": 1}
+              "version": 2}
     made = run.step("decide", inputs, lambda: _decide(parts, recipe, scores, links, observer, ctx))
     return dict(made["result"])
 
@@ -86,8 +86,7 @@ def _decide(
     rank = [_metric(answers, yv, recipe) for answers in z.argmax(axis=2)]
     tried: list[dict[str, Any]] = [{"plan": n, "share": s, "dropped": len(parts.fit) - len(rows), "metric": float(r), "log_prob": float(lp)}
              for (n, s), rows, r, lp in zip([("keep everything", 0.0), *plans], subsets, rank, ours.mean(axis=1), strict=True)]
-    # the metric decides; among plans within half a validation example of the best, the one that drops least
-    best = max(range(len(subsets)), key=lambda k: (round(rank[k] * len(yv) * 2), -tried[k]["dropped"]))
+    best = least_drastic(rank, z.argmax(axis=2) == yv, [t["dropped"] for t in tried])
     expected = _difference(z[best].argmax(axis=1), z[0].argmax(axis=1), yv, recipe, ctx, "study/expected")
 
     # the same plan on all of the user's training data
@@ -118,6 +117,22 @@ def _decide(
         "review": [{"id": k, "reason": v} for k, v in reasons(parts.train, review, review_by or "", scores, observer).items()],
         "expected": expected, "proven": proven, "tried": tried,
     }}
+
+
+def least_drastic(rank: Sequence[float], right: NDArray[np.bool_], dropped: Sequence[int]) -> int:
+    """Which plan to take: of those within one standard error of the best on validation, the one that drops fewest rows.
+
+    rank [k] the metric of each plan, plan 0 being to keep everything; right [k, m] which validation rows each gets right;
+    dropped [k]. Many plans are tried, so the best one is partly luck, and luck grows with what is dropped. Plan 0 is taken
+    only when nothing is better than it.
+    """
+    top = int(np.argmax(rank))
+    if rank[top] <= rank[0]:
+        return 0
+    apart = right[top].astype(np.float64) - right
+    error = apart.std(axis=1) / np.sqrt(right.shape[1])
+    close = [k for k in range(1, len(rank)) if rank[k] > rank[0] and rank[top] - rank[k] <= error[k]]
+    return min(close, key=lambda k: (dropped[k], -rank[k]))
 
 
 def reasons(pool: Pool, ids: list[str], name: str, scores: Mapping[str, Scores], observer: Observer) -> dict[str, str]:
