@@ -78,6 +78,18 @@ def someone_elses(folder: Path) -> list[object]:
     return [*study(good())(folder), "--overwrite"]
 
 
+def curated_run(folder: Path) -> list[object]:
+    (folder / "run").mkdir()
+    (folder / "run" / "manifest.json").write_text("{}")
+    return ["curate", study(good())(folder)[1], "-o", folder / "run", "--overwrite"]
+
+
+def curated_again(folder: Path) -> list[object]:
+    (folder / "run").mkdir()
+    (folder / "run" / "kept.jsonl").write_text(lines(good()))
+    return ["curate", folder / "run" / "kept.jsonl", "-o", folder / "run", "--overwrite"]
+
+
 ROW = '{"text": "a b c", "label": "x"}\n'
 FLOATS = [{"text": f"row number {i} of it", "label": i * 0.37 + 0.011} for i in range(60)]
 SELECT, SCORE = ("select", "FILE", "--encoder", "tfidf", "-q"), ("score", "FILE", "--encoder", "tfidf", "-q")
@@ -190,6 +202,10 @@ KINDS: list[tuple[str, Make, int, tuple[str, ...]]] = [
     ("unknown keeper", command("curate", "FILE", "--keep", "best"), 2, ("best", "first")),
     ("a full output folder", command("curate", "FILE", "-o", "FULL"), 2, ("not empty", "--overwrite")),
     ("an output folder that is a file", command("curate", "FILE", "-o", "FILE"), 2, ("file",)),
+    ("a subset over its input", command(*SELECT, "-m", "random", "-k", "3", "-o", "FILE"), 2, ("replace the input", "-o")),
+    ("scores over their input", command(*SCORE, "-m", "length", "-o", "FILE"), 2, ("replace the input", "-o")),
+    ("a clean corpus over a run", curated_run, 2, ("the run of a study", "choose another")),
+    ("a clean corpus over its input", curated_again, 2, ("replace the input",)),
     ("missing evaluation data", command("curate", "FILE", "--against", "GONE"), 2, ("gone", "no such")),
     # runs
     ("a run folder that is a file", command("study", "FILE", "-o", "FILE", *QUICK), 2, ("file", "-o")),

@@ -49,7 +49,9 @@ def test_curate_without_labels(whence: Callable[..., Any], instructions: Path, t
     assert {r["about"] for r in links} == {"exact", "near"}
     again = whence("curate", instructions, "-o", out)
     assert again.code == 2 and "--overwrite" in again.err
+    (out / "review.jsonl").write_text("mine")
     told = whence("curate", instructions, "-o", out, "--overwrite")
+    assert (out / "review.jsonl").read_text() == "mine"
     assert told.code == 0 and "44 rows: 40 kept, 4 dropped, 0 unreadable" in told.out and "exact duplicate" in told.out
 
 

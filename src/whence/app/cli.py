@@ -182,6 +182,9 @@ def curate(
 
     if out is not None and out.exists() and (not out.is_dir() or (any(out.iterdir()) and not overwrite)):
         raise BadInput("The output folder is not empty" if out.is_dir() else "The output folder is a file", path=out, do="choose another, or pass --overwrite")
+    if out is not None and (out / "manifest.json").exists():
+        raise BadInput("The output folder is the run of a study", path=out, do="choose another")
+    _apart_from(None if out is None else out / "kept.jsonl", source, against)
     pool = _load(source, text, label, limit)
     other = None if against is None else _load(against, None, None, None)
     with progress_for(quiet or as_json) as progress:
@@ -192,8 +195,8 @@ def curate(
         kind = reason.split(" of ")[0] if "duplicate of" in reason else ("repeats evaluation data" if reason.startswith("repeats") else _plain(reason))
         kinds[kind] = kinds.get(kind, 0) + 1
     if out is not None:
-        write_decision(out, pool, selection.dropped, [])
-        (out / "review.jsonl").unlink(missing_ok=True)
+        (out / "links.parquet").unlink(missing_ok=True)  # those of an earlier result
+        write_decision(out, pool, selection.dropped, None)
         write_links(out, links)
     facts = {"input": source, "rows": len(pool), "kept": len(selection.kept), "dropped": len(selection.dropped), "reasons": kinds,
              "quarantined": len(pool.quarantined), "out": None if out is None else str(out)}
@@ -204,6 +207,12 @@ def curate(
     for kind, count in sorted(kinds.items(), key=lambda kv: -kv[1]):
         typer.echo(f"  {count:>8,}  {kind}")
     typer.echo(f"written to {out}" if out is not None else "nothing was written; pass -o FOLDER to keep the result")
+
+
+def _apart_from(out: Path | None, *inputs: str | None) -> None:
+    """Raises BadInput where the result would be written over what it is made from."""
+    if out is not None and out.exists() and any(given and Path(given).exists() and out.samefile(given) for given in inputs):
+        raise BadInput("The output would replace the input", path=out, do="choose another name with -o")
 
 
 def _plain(reason: str) -> str:
@@ -266,6 +275,7 @@ def score(
         raise BadInput("No method was named", given=repr(method), do="name one of `whence methods --verb score`")
     if len(names) > 1 and extra:
         raise BadInput("--param is for one method at a time", given=names, do="score by one method, or leave out --param")
+    _apart_from(out, source, reference)
     pool = _load(source, text, label, limit)
     other = None if reference is None else _load(reference, text, label, None)
     with progress_for(quiet or as_json) as progress:
@@ -328,6 +338,7 @@ def select(
     from whence.app.api import select as run
     from whence.app.progress import progress_for
 
+    _apart_from(out, source, reference)
     pool = _load(source, text, label, limit)
     other = None if reference is None else _load(reference, text, label, None)
     with progress_for(quiet or as_json) as progress:

@@ -19,6 +19,6 @@ def test_the_best_plan_when_the_others_are_clearly_worse() -> None:
 
 
 def test_within_one_standard_error_the_plan_that_drops_least() -> None:
-    # plan 2 is ahead of plan 1 by one row of 1,000: standard error sqrt(0.001 * 0.999 / 1000) = 0.001
+    # plan 2 is ahead of plan 1 by one row of 1,000: standard error sqrt(0.001 * 0.999 / 999) = 0.001
     r = right(0.80, 0.899, 0.900)
     assert least_drastic(r.mean(axis=1).tolist(), r, [0, 10, 200]) == 1

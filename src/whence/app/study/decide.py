@@ -130,7 +130,7 @@ def least_drastic(rank: Sequence[float], right: NDArray[np.bool_], dropped: Sequ
     if rank[top] <= rank[0]:
         return 0
     apart = right[top].astype(np.float64) - right
-    error = apart.std(axis=1) / np.sqrt(right.shape[1])
+    error = apart.std(axis=1, ddof=1) / np.sqrt(right.shape[1]) + 1e-9 if right.shape[1] > 1 else np.zeros(len(rank))
     close = [k for k in range(1, len(rank)) if rank[k] > rank[0] and rank[top] - rank[k] <= error[k]]
     return min(close, key=lambda k: (dropped[k], -rank[k]))
 

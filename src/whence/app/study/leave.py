@@ -77,10 +77,10 @@ def write_links(folder: Path, links: Mapping[str, Links]) -> None:
         write_table(folder / "links.parquet", pa.concat_tables(tables))
 
 
-def write_decision(folder: Path, train: Pool, drop: Mapping[str, str], review: list[dict[str, str]]) -> None:
-    """`kept.jsonl`, `dropped.jsonl` (with `whence_reason`) and `review.jsonl` (with `whence_reason`), whole or not at all."""
+def write_decision(folder: Path, train: Pool, drop: Mapping[str, str], review: list[dict[str, str]] | None) -> None:
+    """`kept.jsonl`, `dropped.jsonl` (with `whence_reason`) and, unless None, `review.jsonl` (with `whence_reason`), each whole."""
     rows = train.table.drop_columns([PARENTS]).to_pylist()
-    lines: dict[str, list[bytes]] = {"kept": [], "dropped": [], "review": []}
+    lines: dict[str, list[bytes]] = {"kept": [], "dropped": []}
     by_id = {}
     for row in rows:
         clean = {ID: row.pop(ID), SOURCE: row.pop(SOURCE), **row}
@@ -89,7 +89,8 @@ def write_decision(folder: Path, train: Pool, drop: Mapping[str, str], review: l
             lines["dropped"].append(_line({**clean, "whence_reason": drop[clean[ID]]}))
         else:
             lines["kept"].append(_line(clean))
-    lines["review"] = [_line({**by_id[r["id"]], "whence_reason": r["reason"]}) for r in review]
+    if review is not None:
+        lines["review"] = [_line({**by_id[r["id"]], "whence_reason": r["reason"]}) for r in review]
     for name, out in lines.items():
         write_atomic(folder / f"{name}.jsonl", b"".join(out))
 

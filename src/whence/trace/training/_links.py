@@ -52,6 +52,11 @@ def inputs_of(pool: Pool, queries: Pool, observer: Observer) -> tuple[str, ...]:
     return (pool.fingerprint, queries.fingerprint, observer.fingerprint)
 
 
+def by_id(pool: Pool) -> NDArray[np.int64]:
+    """Rows of the pool in the order of their ids: what training goes through must not depend on the order of the file."""
+    return np.argsort(np.array(pool.ids, dtype=np.str_), kind="stable").astype(np.int64)
+
+
 def residuals(pool: Pool, queries: Pool, observer: Observer) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.int32]]:
     """X [n, d], p - onehot [n, C], Xq [m, d], p - onehot [m, C], labels of the questions [m]; float64."""
     head = observer.head(pool)

@@ -16,7 +16,7 @@ from whence.core.evidence import Links
 from whence.core.method import method, param, step_of
 from whence.core.pool import Pool
 from whence.models.observe import Observer
-from whence.trace.training._links import inputs_of, linked
+from whence.trace.training._links import inputs_of, known_labels, linked
 
 
 @method
@@ -36,8 +36,9 @@ class EmbeddingSimilarity:
     def __call__(self, pool: Pool, queries: Pool, observer: Observer, ctx: Context, *, top: int | None = 20) -> Links:
         cosine = (observer.embeddings(pool) @ observer.embeddings(queries).T).astype(np.float64)
         if self.signed:
-            names = pool.labels.names
-            same = observer.codes(pool, names)[:, None] == observer.codes(queries, names)[None, :]
+            # an unknown label is not the same as another unknown one
+            own = observer.labelled(pool, "the sign of a neighbour")
+            same = own[:, None] == known_labels(queries, pool.labels.names, observer)[None, :]
             cosine *= np.where(same, 1.0, -1.0)
         return linked(pool, queries, cosine, top=top, step=step_of(self, inputs=inputs_of(pool, queries, observer)), kind="near",
                       route="text", high="more alike" + (" and of the same label" if self.signed else ""), unit="cosine")
