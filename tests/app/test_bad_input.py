@@ -263,6 +263,27 @@ def test_ids_that_are_not_there(whence: Callable[..., Any], studied: Any) -> Non
     assert (studied.folder / "kept.jsonl").read_bytes() == before
 
 
+def test_runs_that_are_not_whole(whence: Callable[..., Any], studied: Any, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("manifest.json", "pool.parquet", "scores.parquet", "links.parquet", "kept.jsonl", "dropped.jsonl"):
+        (run / name).write_bytes((studied.folder / name).read_bytes())
+    this = json.loads((run / "kept.jsonl").read_text().splitlines()[0])["whence_id"]
+    assert whence("why", run, this).code == 0
+    is_one_clear_error(whence("show", run), 2, ("no report yet", "same study command"))
+    (run / "dropped.jsonl").write_text('{"whence_id": "edited by hand\n')
+    is_one_clear_error(whence("why", run, this), 2, ("dropped.jsonl:1", "not JSON"))
+    is_one_clear_error(whence("restore", run, this), 2, ("dropped.jsonl:1", "not JSON"))
+    (run / "dropped.jsonl").write_text('{"text": "no id"}\n')
+    is_one_clear_error(whence("why", run, this), 2, ("dropped.jsonl:1", "whence_id"))
+    (run / "scores.parquet").write_bytes(b"PAR1 cut")
+    is_one_clear_error(whence("why", run, this), 2, ("scores.parquet", "cannot be read"))
+    (run / "pool.parquet").unlink()
+    is_one_clear_error(whence("why", run, this), 2, ("no pool.parquet", "goes on where it stopped"))
+    (run / "manifest.json").write_text("[1]")
+    is_one_clear_error(whence("why", run, this), 2, ("not written by whence",))
+
+
 def test_broken_rows_are_told_and_do_not_stop(whence: Callable[..., Any], tmp_path: Path) -> None:
     answer = whence(*study([*good(), "{oops", {"text": "", "label": "cat"}], "--dry-run", "--json")(tmp_path))
     assert answer.code == 0 and answer.json["quarantined"] == 2

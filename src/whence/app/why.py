@@ -22,13 +22,28 @@ def _table(run: Path, name: str) -> pa.Table:
     path = run / name
     if not path.exists():
         raise BadInput(f"The run has no {name}", path=run, do="run the study to its end: the same command goes on where it stopped")
-    return pq.read_table(path)
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise BadInput(f"The file cannot be read: {str(error).splitlines()[0]}", path=path,
+                       do="run the same study command again: it writes the file anew") from None
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    return [orjson.loads(line) for line in path.read_bytes().splitlines() if line]
+    out = []
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            raise BadInput(f"The line is not JSON: {error}", path=path, line=number, do="mend the line, or run the study again") from None
+        if not isinstance(row, dict) or ID not in row:
+            raise BadInput(f"The row has no {ID}", path=path, line=number, do="mend the line, or run the study again")
+        out.append(row)
+    return out
 
 
 def find_row(run: str | Path, key: str) -> tuple[Path, str, pa.Table]:
