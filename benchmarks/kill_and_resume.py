@@ -23,8 +23,27 @@ EVIDENCE = ("pool.parquet", "scores.parquet", "links.parquet", "kept.jsonl", "dr
 
 
 def command(args: argparse.Namespace, folder: Path) -> list[str]:
-    return [sys.executable, "-m", "whence", "study", args.train, "--limit", str(args.limit), "--encoder", args.encoder, "--seeds", "1",
-            "--retrains", "10", "--plant", "label-flips=0.05,duplicates=0.02,leaks=5", "-o", str(folder / "run"), "--quiet", "--json"]
+    return [
+        sys.executable,
+        "-m",
+        "whence",
+        "study",
+        args.train,
+        "--limit",
+        str(args.limit),
+        "--encoder",
+        args.encoder,
+        "--seeds",
+        "1",
+        "--retrains",
+        "10",
+        "--plant",
+        "label-flips=0.05,duplicates=0.02,leaks=5",
+        "-o",
+        str(folder / "run"),
+        "--quiet",
+        "--json",
+    ]
 
 
 def start(args: argparse.Namespace, folder: Path) -> subprocess.Popen[bytes]:
@@ -85,8 +104,11 @@ def main() -> int:
             ok = len(same) == len(EVIDENCE) and not left
             bad += not ok
             last = str(done[-1]["step"]) if done else "-"
-            print(f"{moment:>8.2f} s  {last:<28}  {again:>6.1f} s  "
-                  f"{'yes' if ok else 'NO: ' + ', '.join(sorted(set(EVIDENCE) - set(same)) + [p.name for p in left])}", flush=True)
+            print(
+                f"{moment:>8.2f} s  {last:<28}  {again:>6.1f} s  "
+                f"{'yes' if ok else 'NO: ' + ', '.join(sorted(set(EVIDENCE) - set(same)) + [p.name for p in left])}",
+                flush=True,
+            )
     print(f"\n{args.kills - bad} of {args.kills} runs are byte-equal to the unbroken one in {len(EVIDENCE)} files")
     return 1 if bad else 0
 

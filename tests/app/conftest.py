@@ -15,14 +15,22 @@ from typing import Any
 import pytest
 
 Row = dict[str, Any]
+
+
+def words_of(text: str) -> list[str]:
+    return text.split()
+
+
 #: Settings that keep a study of made data within a second or two.
 SMALL = ("--encoder", "tfidf", "--seeds", "1", "--retrains", "10", "--budgets", "0.1,0.5,1", "--quiet")
 TOPICS = {
-    "sport": ["match", "goal", "team", "player", "league", "season", "coach", "striker", "defence", "stadium", "cup", "referee", "ball", "score", "win"],
-    "food": ["soup", "recipe", "oven", "butter", "garlic", "pepper", "dish", "flavour", "kitchen", "bake", "sauce", "onion", "bread", "plate", "taste"],
-    "space": ["orbit", "rocket", "planet", "moon", "probe", "telescope", "star", "launch", "gravity", "astronaut", "comet", "mission", "crater", "lander", "signal"],
+    "sport": words_of("match goal team player league season coach striker defence stadium cup referee ball score win"),
+    "food": words_of("soup recipe oven butter garlic pepper dish flavour kitchen bake sauce onion bread plate taste"),
+    "space": words_of(
+        "orbit rocket planet moon probe telescope star launch gravity astronaut comet mission crater lander signal"
+    ),
 }
-FILLER = ["the", "a", "of", "this", "very", "quite", "often", "with", "and", "then", "people", "said", "during", "after", "before", "new", "old", "some"]
+FILLER = words_of("the a of this very quite often with and then people said during after before new old some")
 
 
 def made_rows(n: int, seed: int = 0) -> list[Row]:
@@ -98,7 +106,7 @@ class Planted:
 
 @pytest.fixture(scope="session")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    """240 training rows, 12 of them under a wrong label, 6 of them twice; 60 test rows, 2 of them wrong and 4 in the training data."""
+    """240 training rows, 12 under a wrong label, 6 twice; 60 test rows, 2 under a wrong label, 4 in the training data."""
     folder = tmp_path_factory.mktemp("planted")
     train, test = made_rows(230), made_rows(60, seed=1)
     for row in test[:2]:
@@ -108,8 +116,13 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
         row["label"] = next(n for n in TOPICS if n != row["label"])
     copied = [dict(row) for row in train[100:106]]
     leaked = [dict(row) for row in test[10:14]]
-    return Planted(write_jsonl(folder / "train.jsonl", [*train, *copied, *leaked]), write_jsonl(folder / "test.jsonl", test),
-                   frozenset(r["text"] for r in flipped), frozenset(r["text"] for r in copied), frozenset(r["text"] for r in leaked))
+    return Planted(
+        write_jsonl(folder / "train.jsonl", [*train, *copied, *leaked]),
+        write_jsonl(folder / "test.jsonl", test),
+        frozenset(r["text"] for r in flipped),
+        frozenset(r["text"] for r in copied),
+        frozenset(r["text"] for r in leaked),
+    )
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,11 @@ def lines(rows: list[Any]) -> str:
 
 def good(n: int = 40) -> list[dict[str, Any]]:
     words = {"cat": "purr whisker paw", "dog": "bark leash bone"}
-    return [{"text": f"{words[c].split()[i % 3]} number {i} of the {c} book", "label": c} for i in range(n) for c in [("cat", "dog")[i % 2]]]
+    return [
+        {"text": f"{words[c].split()[i % 3]} number {i} of the {c} book", "label": c}
+        for i in range(n)
+        for c in [("cat", "dog")[i % 2]]
+    ]
 
 
 def study(data: str | bytes | list[Any], *more: object, name: str = "x.jsonl") -> Make:
@@ -50,8 +54,13 @@ def command(*args: object, data: list[Any] | None = None) -> Make:
         (folder / "empty").mkdir()
         (folder / "full").mkdir()
         (folder / "full" / "thesis.doc").write_text("years of work")
-        places = {"FILE": folder / "x.jsonl", "EMPTY": folder / "empty", "FULL": folder / "full", "GONE": folder / "gone",
-                  "NEW": folder / "run"}
+        places = {
+            "FILE": folder / "x.jsonl",
+            "EMPTY": folder / "empty",
+            "FULL": folder / "full",
+            "GONE": folder / "gone",
+            "NEW": folder / "run",
+        }
         return [places.get(a, a) if isinstance(a, str) else a for a in args]
 
     return make
@@ -116,16 +125,44 @@ KINDS: list[tuple[str, Make, int, tuple[str, ...]]] = [
     ("missing text column", study(good(), "--text", "txet"), 2, ("txet", "did you mean 'text'?")),
     ("missing label column", study(good(), "--label", "lable"), 2, ("lable", "label")),
     ("no label column", study([{"text": f"some words here {i}"} for i in range(40)]), 3, ("label", "--label")),
-    ("two labels", study([{"text": f"some words {i} here", "one": "ab"[i % 2], "two": "cd"[i // 2 % 2]} for i in range(40)]), 2,
-     ("Several columns", "'one'", "'two'", "--label")),
-    ("two texts", study([{"left": f"some long words {i} here", "right": f"other short text {i * 3} of it", "label": "ab"[i % 2]}
-                         for i in range(40)]), 2, ("Two columns", "'left'", "'right'", "--text")),
-    ("unlabelled", study([{"text": f"words {i} here", "label": None} for i in range(40)], "--label", "label"), 2, ("No row has a label", "--label")),
-    ("NaN labels", study(["{\"text\": \"words %d here\", \"label\": NaN}" % i for i in range(40)], "--label", "label"), 2, ("label",)),
+    (
+        "two labels",
+        study([{"text": f"some words {i} here", "one": "ab"[i % 2], "two": "cd"[i // 2 % 2]} for i in range(40)]),
+        2,
+        ("Several columns", "'one'", "'two'", "--label"),
+    ),
+    (
+        "two texts",
+        study(
+            [
+                {"left": f"some long words {i} here", "right": f"other short text {i * 3} of it", "label": "ab"[i % 2]}
+                for i in range(40)
+            ]
+        ),
+        2,
+        ("Two columns", "'left'", "'right'", "--text"),
+    ),
+    (
+        "unlabelled",
+        study([{"text": f"words {i} here", "label": None} for i in range(40)], "--label", "label"),
+        2,
+        ("No row has a label", "--label"),
+    ),
+    ("NaN labels", study([f'{{"text": "words {i} here", "label": NaN}}' for i in range(40)], "--label", "label"), 2, ("label",)),
     ("one class", study([{"text": f"words {i} here", "label": "x"} for i in range(40)]), 2, ("same", "two classes", "--label")),
     ("measurements", study(FLOATS, "--label", "label"), 2, ("measurements", "classes")),
-    ("a label each", study([{"text": f"words {i} here", "label": f"l{i}"} for i in range(40)]), 2, ("label of its own", "--label")),
-    ("lists of labels", study([{"text": f"words {i} here", "label": ["a", "b"]} for i in range(40)], "--label", "label"), 2, ("single values", "--label")),
+    (
+        "a label each",
+        study([{"text": f"words {i} here", "label": f"l{i}"} for i in range(40)]),
+        2,
+        ("label of its own", "--label"),
+    ),
+    (
+        "lists of labels",
+        study([{"text": f"words {i} here", "label": ["a", "b"]} for i in range(40)], "--label", "label"),
+        2,
+        ("single values", "--label"),
+    ),
     ("text of numbers", study([{"n": i, "label": "ab"[i % 2]} for i in range(40)], "--text", "n"), 2, ("not text", "--text")),
     ("three rows", study(good(3)), 2, ("too few", "3 with a label", "20 or more", "--test")),
     ("ids that repeat", study([{**r, "id": 7} for r in good()], "--text", "id"), 2, ("not text",)),
@@ -148,7 +185,12 @@ KINDS: list[tuple[str, Make, int, tuple[str, ...]]] = [
     ("unknown flag", study(good(), "--retrain", "5"), 2, ("--retrain", "--retrains")),
     ("unknown command", lambda f: ["studdy"], 2, ("studdy", "--help")),
     ("bad log level", lambda f: ["--log-level", "loud", "methods"], 2, ("loud", "debug")),
-    ("unknown problem to plant", study(good(), "--plant", "label-flip-s=0.1"), 2, ("label-flip-s", "did you mean 'label-flips'?")),
+    (
+        "unknown problem to plant",
+        study(good(), "--plant", "label-flip-s=0.1"),
+        2,
+        ("label-flip-s", "did you mean 'label-flips'?"),
+    ),
     ("how much to plant", study(good(), "--plant", "label-flips=lots"), 2, ("label-flips=lots", "label-flips=0.05")),
     ("more planted than there is", study(good(), "--plant", "label-flips=4000"), 2, ("4,000", "1 to")),
     ("missing config", lambda f: ["study", "-c", f / "no.yaml"], 2, ("no.yaml", "no such configuration")),
@@ -178,7 +220,12 @@ KINDS: list[tuple[str, Make, int, tuple[str, ...]]] = [
     ("parameters for two methods", command(*SCORE, "-m", "el2n,margin", "-p", "epochs=3"), 2, ("one method",)),
     ("scores as text", command(*SCORE, "-m", "length", "-o", "s.txt"), 2, (".parquet", ".jsonl")),
     ("a score that needs a target", command(*SCORE, "-m", "knn-shapley"), 3, ("--reference",)),
-    ("a score that needs labels", command(*SCORE, "-m", "el2n", data=[{"text": f"words {i} here"} for i in range(30)]), 3, ("label", "--label")),
+    (
+        "a score that needs labels",
+        command(*SCORE, "-m", "el2n", data=[{"text": f"words {i} here"} for i in range(30)]),
+        3,
+        ("label", "--label"),
+    ),
     ("unknown selector", command(*SELECT, "-m", "k-centre", "-k", "3"), 2, ("k-centre", "did you mean 'k-center'?")),
     ("budget of nothing", command(*SELECT, "-m", "random", "-k", "0"), 2, ("budget", "0")),
     ("negative budget", command(*SELECT, "-m", "random", "-k", "-2"), 2, ("budget", "-2")),
@@ -190,10 +237,25 @@ KINDS: list[tuple[str, Make, int, tuple[str, ...]]] = [
     ("a selector that chooses anew", command(*SELECT, "-m", "random-each-epoch", "-k", "5"), 2, ("random-each-epoch",)),
     ("subset as text", command(*SELECT, "-m", "random", "-k", "3", "-o", "out.docx"), 2, (".jsonl", "out.docx")),
     ("unknown arena", command("compare", "scores", "FILE"), 2, ("scores", "did you mean 'score'?")),
-    ("unknown method in an arena", command("compare", "select", "FILE", "--methods", "nosuch", "--encoder", "tfidf", "-q"), 2, ("nosuch",)),
-    ("flips of everything", command("compare", "score", "FILE", "--flips", "0.9", "--encoder", "tfidf", "-q"), 2, ("--flips", "0.5")),
+    (
+        "unknown method in an arena",
+        command("compare", "select", "FILE", "--methods", "nosuch", "--encoder", "tfidf", "-q"),
+        2,
+        ("nosuch",),
+    ),
+    (
+        "flips of everything",
+        command("compare", "score", "FILE", "--flips", "0.9", "--encoder", "tfidf", "-q"),
+        2,
+        ("--flips", "0.5"),
+    ),
     ("no seeds in an arena", command("compare", "score", "FILE", "--seeds", "0", "--encoder", "tfidf", "-q"), 2, ("--seeds",)),
-    ("arena budget", command("compare", "select", "FILE", "--budget", "500x", "--encoder", "tfidf", "-q"), 2, ("--budgets", "500x")),
+    (
+        "arena budget",
+        command("compare", "select", "FILE", "--budget", "500x", "--encoder", "tfidf", "-q"),
+        2,
+        ("--budgets", "500x"),
+    ),
     ("unknown verb", lambda f: ["methods", "--verb", "scores"], 2, ("scores", "did you mean 'score'?")),
     # curating
     ("unknown finder", command("curate", "FILE", "--dedup", "exakt"), 2, ("exakt", "did you mean 'exact'?")),

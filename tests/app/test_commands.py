@@ -22,8 +22,14 @@ def lines(path: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def instructions(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 instruction rows without labels, then: one again, one again in capitals, one nearly again, one without a response."""
-    rows = [{"instruction": f"Explain step {i} of the recipe to a person who has never cooked fish before", "input": "" if i % 2 else f"oven {i}",
-             "output": f"Step {i}: " + " ".join(f"word{i * 31 + j}" for j in range(25))} for i in range(40)]
+    rows = [
+        {
+            "instruction": f"Explain step {i} of the recipe to a person who has never cooked fish before",
+            "input": "" if i % 2 else f"oven {i}",
+            "output": f"Step {i}: " + " ".join(f"word{i * 31 + j}" for j in range(25)),
+        }
+        for i in range(40)
+    ]
     rows.append(dict(rows[3]))
     rows.append({**rows[4], "output": rows[4]["output"].upper()})
     rows.append({**rows[5], "output": rows[5]["output"] + " and so on"})
@@ -37,13 +43,21 @@ def test_curate_without_labels(whence: Callable[..., Any], instructions: Path, t
     out = tmp_path / "clean"
     answer = whence("curate", instructions, "-o", out, "--json")
     assert answer.code == 0, answer.err
-    assert {k: answer.json[k] for k in ("rows", "kept", "dropped", "quarantined")} == {"rows": 44, "kept": 40, "dropped": 4, "quarantined": 0}
+    assert {k: answer.json[k] for k in ("rows", "kept", "dropped", "quarantined")} == {
+        "rows": 44,
+        "kept": 40,
+        "dropped": 4,
+        "quarantined": 0,
+    }
     kept, dropped = lines(out / "kept.jsonl"), lines(out / "dropped.jsonl")
     pool = wh.load(instructions)
     assert [r["whence_id"] for r in kept] == list(pool.ids[:40]), "the first of equals stays, in order"
     assert {r["whence_id"]: r["whence_reason"].split(" of ")[0] for r in dropped} == {
-        pool.ids[40]: "exact duplicate", pool.ids[41]: "exact duplicate", pool.ids[42]: "near duplicate",
-        pool.ids[43]: "0 words in the response, fewer than 1"}
+        pool.ids[40]: "exact duplicate",
+        pool.ids[41]: "exact duplicate",
+        pool.ids[42]: "near duplicate",
+        pool.ids[43]: "0 words in the response, fewer than 1",
+    }
     assert pool.ids[3] in dropped[0]["whence_reason"] and all(r["whence_source"].startswith("alpaca.jsonl:") for r in dropped)
     links = pq.read_table(out / "links.parquet").to_pylist()
     assert {r["about"] for r in links} == {"exact", "near"}
@@ -87,7 +101,9 @@ def test_score_prints_and_writes(whence: Callable[..., Any], planted: Any, tmp_p
         assert answer.code == 0 and answer.json["out"] == str(tmp_path / name)
     table = pq.read_table(tmp_path / "s.parquet")
     assert table.column_names == ["whence_id", "self-confidence", "length", "missing"] and table.num_rows == 240
-    assert table.drop_columns(["missing"]).to_pylist() == [{k: r[k] for k in ("whence_id", "self-confidence", "length")} for r in lines(tmp_path / "s.jsonl")]
+    assert table.drop_columns(["missing"]).to_pylist() == [
+        {k: r[k] for k in ("whence_id", "self-confidence", "length")} for r in lines(tmp_path / "s.jsonl")
+    ]
     pool = wh.load(planted.train)
     top = answer.json["scores"]["self-confidence"]["top"]
     assert [t["id"] for t in top] == wh.scores(pool, "self-confidence", encoder="tfidf").top(10)
@@ -122,7 +138,9 @@ def test_select_writes_what_can_be_read_again(whence: Callable[..., Any], plante
 def test_select_by_a_score_and_at_random(whence: Callable[..., Any], planted: Any) -> None:
     by_score = whence("select", planted.train, "-m", "length", "-k", "5", "--json", *TFIDF).json
     assert by_score["kept"] == wh.scores(wh.load(planted.train), "length").top(5)
-    one, same, other = (whence("select", planted.train, "-m", "random", "-k", "9", "--seed", s, "--json", *TFIDF).json["kept"] for s in (1, 1, 2))
+    one, same, other = (
+        whence("select", planted.train, "-m", "random", "-k", "9", "--seed", s, "--json", *TFIDF).json["kept"] for s in (1, 1, 2)
+    )
     assert one == same != other and len(set(one)) == 9
     told = whence("select", planted.train, "-m", "random", "-k", "12", *TFIDF)
     assert told.out.startswith("12 of 240 rows chosen by ") and len(told.out.splitlines()) == 11
@@ -147,11 +165,25 @@ def test_compare_always_draws_random_and_one_seed_claims_nothing(whence: Callabl
 
 
 def test_compare_select_with_shares_and_with_numbers(whence: Callable[..., Any], planted: Any) -> None:
-    args = ("compare", "select", planted.train, "--test", planted.test, "--seeds", "2", "--methods", "k-center", "--budget", "0.25,20", *TFIDF)
+    args = (
+        "compare",
+        "select",
+        planted.train,
+        "--test",
+        planted.test,
+        "--seeds",
+        "2",
+        "--methods",
+        "k-center",
+        "--budget",
+        "0.25,20",
+        *TFIDF,
+    )
     found = whence(*args, "--json").json
     n = found["n"]
     assert {(r["method"], r["k"]) for r in found["rows"]} == {
-        (m, k) for m in ("random", "k-center") for k in (20, round(n / 4))} | {("everything", n)}
+        (m, k) for m in ("random", "k-center") for k in (20, round(n / 4))
+    } | {("everything", n)}
     full = next(r for r in found["rows"] if r["method"] == "everything")
     assert full["figure"] > 0.8 and found["proof"] == 60 and found["baseline"] == "random"
     told = whence(*args)
@@ -172,7 +204,12 @@ def test_methods_lists_the_catalogue(whence: Callable[..., Any]) -> None:
 def test_why_tells_all(whence: Callable[..., Any], studied: Any, planted: Any) -> None:
     suspect = lines(studied.folder / "review.jsonl")[0]
     told = whence("why", studied.folder, suspect["whence_id"][:12])
-    assert told.code == 0 and suspect["whence_id"] in told.out and "listed for review" in told.out and suspect["whence_reason"] in told.out
+    assert (
+        told.code == 0
+        and suspect["whence_id"] in told.out
+        and "listed for review" in told.out
+        and suspect["whence_reason"] in told.out
+    )
     assert "train.jsonl:" in told.out and "self-confidence" in told.out and suspect["text"][:40] in told.out
     found = whence("why", studied.folder, suspect["whence_source"], "--json").json
     assert found["id"] == suspect["whence_id"], "a place is as good as an id"
@@ -192,7 +229,9 @@ def test_show_prints_the_report(whence: Callable[..., Any], studied: Any, monkey
 
 
 @pytest.fixture
-def dropping(planted: Any, whence: Callable[..., Any], small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def dropping(
+    planted: Any, whence: Callable[..., Any], small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """A run that drops the rows listed for review, as one with a proven drop list would."""
     from whence.app.study import pipeline
 

@@ -48,8 +48,11 @@ def test_many_small_classes(study: Study, rows: Callable[..., Rows]) -> None:
 def test_texts_that_share_no_words(study: Study, text: str) -> None:
     """BM25 finds nothing between rows, so it has no score beside influence's; the study goes on."""
     signs = "天地人你我他山水火木金土日月星"
-    made = {"one word": lambda i: f"w{i}", "emoji": lambda i: "😀" * (1 + i % 7) + "🚀" * (i // 7),
-            "chinese": lambda i: "".join(random.Random(i).choices(signs, k=12))}[text]
+    made = {
+        "one word": lambda i: f"w{i}",
+        "emoji": lambda i: "😀" * (1 + i % 7) + "🚀" * (i // 7),
+        "chinese": lambda i: "".join(random.Random(i).choices(signs, k=12)),
+    }[text]
     answer = study([{"text": made(i), "label": "ab"[i % 2]} for i in range(60)])
     assert answer.code == 0, answer.err
     contrast = {c["name"]: c["lds"] for c in answer.json["lds"]["contrast"]}
@@ -63,14 +66,19 @@ def test_equal_texts_cannot_be_split(study: Study) -> None:
 
 def test_labels_of_another_type_in_the_test_file(study: Study, rows: Callable[..., Rows], tmp_path: Path) -> None:
     code = {"sport": 0, "food": 1, "space": 2}
-    answer = study([{**r, "label": code[r["label"]]} for r in rows(60)], [{**r, "label": str(code[r["label"]])} for r in rows(30, 4)])
+    answer = study(
+        [{**r, "label": code[r["label"]]} for r in rows(60)], [{**r, "label": str(code[r["label"]])} for r in rows(30, 4)]
+    )
     assert answer.code == 0, answer.err
     assert answer.json["proof"] == 30 and answer.json["proven"]["before"] > 0.6, "1 and '1' are the same class"
     assert set(table(tmp_path).column("label").to_pylist()) == {"0", "1", "2"}
 
 
 def test_other_columns_of_another_type(study: Study, rows: Callable[..., Rows], tmp_path: Path) -> None:
-    answer = study([{**r, "n": i, "k": [i]} for i, r in enumerate(rows(60))], [{**r, "n": f"x{i}", "k": {"a": i}} for i, r in enumerate(rows(30, 4))])
+    answer = study(
+        [{**r, "n": i, "k": [i]} for i, r in enumerate(rows(60))],
+        [{**r, "n": f"x{i}", "k": {"a": i}} for i, r in enumerate(rows(30, 4))],
+    )
     assert answer.code == 0, answer.err
     found = table(tmp_path).to_pylist()
     assert (found[1]["n"], found[1]["k"], found[61]["n"]) == ("1", "[1]", "x1") and json.loads(found[61]["k"]) == {"a": 1}
@@ -92,8 +100,12 @@ def test_what_a_study_left_can_be_studied(study: Study, studied: Any, tmp_path: 
 @pytest.mark.parametrize("which", ["one row", "all leaked", "one class", "a class never trained on"])
 def test_odd_test_data(study: Study, rows: Callable[..., Rows], which: str) -> None:
     train, test = rows(60), rows(30, 4)
-    test = {"one row": test[:1], "all leaked": train[:20], "one class": test[::3],
-            "a class never trained on": [*test, {"text": "words of something else", "label": "new"}]}[which]
+    test = {
+        "one row": test[:1],
+        "all leaked": train[:20],
+        "one class": test[::3],
+        "a class never trained on": [*test, {"text": "words of something else", "label": "new"}],
+    }[which]
     answer = study(train, test)
     assert answer.code == 0, answer.err
     found = answer.json

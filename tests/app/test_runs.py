@@ -27,7 +27,9 @@ posix = pytest.mark.skipif(SIGKILL is None, reason="signals of POSIX")
 
 def start(args: list[object], cache: Path) -> subprocess.Popen[str]:
     env = {**os.environ, "WHENCE_CACHE": str(cache), "PYTHONPATH": str(Path(wh.__file__).parents[1])}
-    return subprocess.Popen([sys.executable, "-m", "whence", *map(str, args)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-m", "whence", *map(str, args)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def wait_for(there: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
@@ -46,7 +48,9 @@ def study_args(planted: Any, small: tuple[str, ...], folder: Path) -> list[objec
 
 
 @posix
-def test_killed_at_any_moment_it_goes_on_to_the_same_end(studied: Any, planted: Any, small: tuple[str, ...], tmp_path: Path) -> None:
+def test_killed_at_any_moment_it_goes_on_to_the_same_end(
+    studied: Any, planted: Any, small: tuple[str, ...], tmp_path: Path
+) -> None:
     """One run killed four times on its way, each time a little after a new step was whole, equals the unbroken run."""
     rng = random.Random(0)
     folder, cache = tmp_path / "run", tmp_path / "cache"
@@ -93,7 +97,9 @@ def test_a_second_process_is_refused_and_a_dead_one_does_not_block(
 
 
 @posix
-def test_ctrl_c_leaves_a_run_that_goes_on(planted: Any, small: tuple[str, ...], whence: Callable[..., Any], tmp_path: Path) -> None:
+def test_ctrl_c_leaves_a_run_that_goes_on(
+    planted: Any, small: tuple[str, ...], whence: Callable[..., Any], tmp_path: Path
+) -> None:
     folder = tmp_path / "run"
     args = study_args(planted, small, folder)
     running = start(args, tmp_path / "cache")
@@ -176,7 +182,11 @@ def test_a_damaged_step_is_made_again(tmp_path: Path, harm: str) -> None:
     for _ in range(2):
         with Run(tmp_path / "run", {"x": 1}) as run:
             again = run.step("work", {"k": 1}, make)
-        assert again["table"].equals(first["table"]) and (again["array"] == first["array"]).all() and again["plain"] == {"b": [1, None]}
+        assert (
+            again["table"].equals(first["table"])
+            and (again["array"] == first["array"]).all()
+            and again["plain"] == {"b": [1, None]}
+        )
     assert len(made) == 2
 
 

@@ -1,4 +1,4 @@
-"""A study as a person runs it: what it leaves behind agrees with itself, and running it again costs nothing and changes nothing."""
+"""A study as a person runs it: what it leaves agrees with itself, and running it again costs nothing and changes nothing."""
 
 from __future__ import annotations
 
@@ -57,7 +57,17 @@ def test_scores_cover_the_training_data(studied: Any) -> None:
     from whence.core.tables import scores_of
 
     scores = scores_of(table)
-    assert {"consensus", "self-confidence", "el2n", "forgetting", "variability", "margin", "knn-agreement", "length", "influence"} <= set(scores)
+    assert {
+        "consensus",
+        "self-confidence",
+        "el2n",
+        "forgetting",
+        "variability",
+        "margin",
+        "knn-agreement",
+        "length",
+        "influence",
+    } <= set(scores)
     for name, s in scores.items():
         assert set(s.ids) | set(s.missing) == set(ids), name
         assert not set(s.ids) & set(s.missing), name
@@ -88,7 +98,7 @@ def test_the_manifest_says_what_was_done(studied: Any) -> None:
     assert manifest["whence"] == wh.__version__ and {"numpy", "pyarrow", "numba"} <= set(manifest["versions"])
     assert set(manifest["fingerprints"]) == {"train", "proof", "encoder"}
     assert manifest["evidence"] == {n: hashlib.sha256((studied.folder / n).read_bytes()).hexdigest() for n in EVIDENCE}
-    assert [s["step"] for s in manifest["steps"]][0] == "load" and all(s["seconds"] >= 0 for s in manifest["steps"])
+    assert manifest["steps"][0]["step"] == "load" and all(s["seconds"] >= 0 for s in manifest["steps"])
 
 
 def test_json_is_alone_on_standard_output(studied: Any) -> None:
@@ -131,7 +141,9 @@ def test_another_recipe_in_the_folder_is_refused_and_overwrite_replaces(
     assert (folder / "mine.txt").read_text() == "a note of my own", "overwriting removes what a run wrote and nothing else"
 
 
-def test_without_test_data_the_parts_never_mix(planted: Any, whence: Callable[..., Any], small: tuple[str, ...], tmp_path: Path) -> None:
+def test_without_test_data_the_parts_never_mix(
+    planted: Any, whence: Callable[..., Any], small: tuple[str, ...], tmp_path: Path
+) -> None:
     found = whence("study", planted.train, "-o", tmp_path / "run", *small, "--json").json
     pool = pq.read_table(tmp_path / "run" / "pool.parquet").to_pylist()
     parts = {p: [r for r in pool if r["whence_part"] == p] for p in ("fit", "validation", "proof")}
@@ -144,7 +156,9 @@ def test_without_test_data_the_parts_never_mix(planted: Any, whence: Callable[..
 
 
 def test_plant_tells_the_truth(planted: Any, whence: Callable[..., Any], small: tuple[str, ...], tmp_path: Path) -> None:
-    answer = whence("study", planted.train, "-o", tmp_path / "run", *small, "--json", "--plant", "label-flips=0.05,duplicates=0.02,leaks=5")
+    answer = whence(
+        "study", planted.train, "-o", tmp_path / "run", *small, "--json", "--plant", "label-flips=0.05,duplicates=0.02,leaks=5"
+    )
     found = answer.json
     assert found["found"]["n"] == round(0.05 * (240 - found["proof"]))
     assert 3 <= found["leaked"] <= 5, "every other planted leak is a light edit, which may fall below the threshold"
@@ -169,17 +183,23 @@ def test_config_and_flags(planted: Any, whence: Callable[..., Any], tmp_path: Pa
     assert wrong.code == 2 and "retrainz" in wrong.err and "did you mean 'retrains'?" in wrong.err
 
 
-def test_dry_run_writes_nothing(planted: Any, whence: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dry_run_writes_nothing(
+    planted: Any, whence: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     answer = whence("study", planted.train, "--test", planted.test, "--dry-run", "-o", tmp_path / "run")
     assert answer.code == 0 and "240" in answer.out and "60" in answer.out and "sport" in answer.out
     assert list(tmp_path.iterdir()) == []
 
 
-def test_limit_and_named_columns(whence: Callable[..., Any], rows: Callable[..., Any], small: tuple[str, ...], tmp_path: Path) -> None:
+def test_limit_and_named_columns(
+    whence: Callable[..., Any], rows: Callable[..., Any], small: tuple[str, ...], tmp_path: Path
+) -> None:
     path = tmp_path / "odd.jsonl"
-    odd = [{"a": r["text"], "b": r["label"], "c": "other text of the row that is longer than the first one is " * 2 + str(i)}
-           for i, r in enumerate(rows(150))]
+    odd = [
+        {"a": r["text"], "b": r["label"], "c": "other text of the row that is longer than the first one is " * 2 + str(i)}
+        for i, r in enumerate(rows(150))
+    ]
     path.write_text("".join(json.dumps(r) + "\n" for r in odd))
     answer = whence("study", path, "-o", tmp_path / "run", *small, "--text", "a", "--label", "b", "--limit", "90", "--json")
     assert answer.code == 0, answer.err
@@ -231,7 +251,7 @@ def test_pieces_from_python(planted: Any) -> None:
     assert len(scores) == 240 and scores.high
     chosen = wh.subset(pool, "k-center", budget=20, encoder="tfidf")
     assert len(chosen.kept) == 20 == len(pool.take(chosen))
-    selection, links = wh.clean(pool, filters=(), encoder="tfidf")
+    selection, _ = wh.clean(pool, filters=(), encoder="tfidf")
     assert len(selection.dropped) == 6 and all("duplicate" in r for r in selection.dropped.values())
     assert {r["verb"] for r in wh.methods()} == {"curate", "score", "select", "trace"}
     pytest.importorskip("datasets")
@@ -245,7 +265,9 @@ def test_a_leaked_row_has_an_id_of_its_own_on_each_side(studied: Any, planted: A
     train = next(r for r in pool if r["whence_part"] != "proof" and r["text"] == proof["text"])
     assert proof["whence_id"] == train["whence_id"] + "~2"
     told = whence("why", studied.folder, proof["whence_id"], "--json").json
-    assert told["part"] == "proof" and train["whence_id"] in {link["other"] for link in told["links"] if link["about"] == "leak-exact"}
+    assert told["part"] == "proof" and train["whence_id"] in {
+        link["other"] for link in told["links"] if link["about"] == "leak-exact"
+    }
 
 
 def test_everything_is_a_budget_too(planted: Any, whence: Callable[..., Any], small: tuple[str, ...], tmp_path: Path) -> None:

@@ -19,17 +19,24 @@ Row = dict[str, Any]
 N = 90
 
 
+def words_of(text: str) -> list[str]:
+    return text.split()
+
+
 def made(seed: int = 0) -> list[tuple[str, str]]:
     """(text, class) pairs with the length of a headline."""
     rng = random.Random(seed)
     words = {
-        "business": "shares profit bank market deal merger oil price growth euro".split(),
-        "science": "study planet gene cell fossil climate laser vaccine robot theory".split(),
-        "arts": "film novel stage singer gallery premiere award poet museum drama".split(),
+        "business": ["shares", "profit", "bank", "market", "deal", "merger", "oil", "price", "growth", "euro"],
+        "science": ["study", "planet", "gene", "cell", "fossil", "climate", "laser", "vaccine", "robot", "theory"],
+        "arts": ["film", "novel", "stage", "singer", "gallery", "premiere", "award", "poet", "museum", "drama"],
     }
-    plain = "new first after report says over more will year big plan old team city group".split()
-    return [(" ".join([*rng.choices(words[c], k=3), *rng.choices(plain, k=5)]).capitalize() + f" {i}", c)
-            for i in range(N) for c in [sorted(words)[i % 3]]]
+    plain = words_of("new first after report says over more will year big plan old team city group")
+    return [
+        (" ".join([*rng.choices(words[c], k=3), *rng.choices(plain, k=5)]).capitalize() + f" {i}", c)
+        for i in range(N)
+        for c in [sorted(words)[i % 3]]
+    ]
 
 
 def as_csv(rows: list[Row], **how: Any) -> str:
@@ -49,22 +56,50 @@ def headlines() -> list[Row]:
 
 
 def comments() -> list[Row]:
-    return [{"CommentId": 1000 + i, "Author": f"user{i * 7}", "Comment": t, "is_spam": int(c == "arts")} for i, (t, c) in enumerate(made())]
+    return [
+        {"CommentId": 1000 + i, "Author": f"user{i * 7}", "Comment": t, "is_spam": int(c == "arts")}
+        for i, (t, c) in enumerate(made())
+    ]
 
 
 def tickets() -> list[Row]:
-    return [{"Ticket ID": f"T-{i:05}", "Created At": f"2024-03-{1 + i % 28:02} 10:{i % 60:02}:00", "Message Body": t, "Category": c.title(),
-             "Minutes": 3 * i % 47} for i, (t, c) in enumerate(made())]
+    return [
+        {
+            "Ticket ID": f"T-{i:05}",
+            "Created At": f"2024-03-{1 + i % 28:02} 10:{i % 60:02}:00",
+            "Message Body": t,
+            "Category": c.title(),
+            "Minutes": 3 * i % 47,
+        }
+        for i, (t, c) in enumerate(made())
+    ]
 
 
 def reviews() -> list[Row]:
-    return [{"review_id": f"R{i}", "stars": 1 + i % 5, "review_body": t, "helpful_votes": i % 13, "verified": bool(i % 2),
-             "meta": {"asin": f"B{i % 9}", "tags": ["a", "b"][: i % 3]}} for i, (t, c) in enumerate(made())]
+    return [
+        {
+            "review_id": f"R{i}",
+            "stars": 1 + i % 5,
+            "review_body": t,
+            "helpful_votes": i % 13,
+            "verified": bool(i % 2),
+            "meta": {"asin": f"B{i % 9}", "tags": ["a", "b"][: i % 3]},
+        }
+        for i, (t, c) in enumerate(made())
+    ]
 
 
 def logs() -> list[Row]:
-    return [{"timestamp": 1_700_000_000 + 37 * i, "utterance": t, "intent": f"{c}_query", "confidence": round((i * 37 % 100) / 101, 4), "lang": "en"}
-            for i, (t, c) in enumerate(made())]
+    return [
+        {
+            "timestamp": 1_700_000_000 + 37 * i,
+            "utterance": t,
+            "intent": f"{c}_query",
+            "confidence": round((i * 37 % 100) / 101, 4),
+            "lang": "en",
+        }
+        for i, (t, c) in enumerate(made())
+    ]
 
 
 def nli() -> list[Row]:
@@ -74,14 +109,18 @@ def nli() -> list[Row]:
 def parquet_codes(path: Path) -> None:
     rows = made()
     names = sorted({c for _, c in rows})
-    meta = {"info": {"features": {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": names, "_type": "ClassLabel"}}}}
+    meta = {
+        "info": {"features": {"text": {"dtype": "string", "_type": "Value"}, "label": {"names": names, "_type": "ClassLabel"}}}
+    }
     schema = pa.schema([("text", pa.string()), ("label", pa.int64())], metadata={b"huggingface": json.dumps(meta).encode()})
     pq.write_table(pa.table({"text": [t for t, _ in rows], "label": [names.index(c) for _, c in rows]}, schema=schema), path)
 
 
 def dictionary_parquet(path: Path) -> None:
     rows = made()
-    pq.write_table(pa.table({"Sentence": [t for t, _ in rows], "Emotion": pa.array([c for _, c in rows]).dictionary_encode()}), path)
+    pq.write_table(
+        pa.table({"Sentence": [t for t, _ in rows], "Emotion": pa.array([c for _, c in rows]).dictionary_encode()}), path
+    )
 
 
 def text_file(content: str, encoding: str = "utf-8", newline: str = "") -> Callable[[Path], None]:
@@ -105,8 +144,12 @@ def packed(content: str) -> Callable[[Path], None]:
 def saved_dataset(path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     rows = made()
-    features = datasets.Features({"content": datasets.Value("string"), "section": datasets.ClassLabel(names=sorted({c for _, c in rows}))})
-    datasets.Dataset.from_dict({"content": [t for t, _ in rows], "section": [c for _, c in rows]}, features=features).save_to_disk(str(path))
+    features = datasets.Features(
+        {"content": datasets.Value("string"), "section": datasets.ClassLabel(names=sorted({c for _, c in rows}))}
+    )
+    datasets.Dataset.from_dict(
+        {"content": [t for t, _ in rows], "section": [c for _, c in rows]}, features=features
+    ).save_to_disk(str(path))
 
 
 def quoted(rows: list[Row]) -> list[Row]:
@@ -117,12 +160,26 @@ def quoted(rows: list[Row]) -> list[Row]:
 # what it is, file name, how it is written, text column, label column, classes
 FILES: list[tuple[str, str, Callable[[Path], None], str, str, int]] = [
     ("headlines", "headlines.csv", text_file(as_csv(headlines())), "headline", "topic", 3),
-    ("label first", "news.csv", text_file(as_csv([{"topic": r["topic"], "headline": r["headline"]} for r in headlines()])), "headline", "topic", 3),
+    (
+        "label first",
+        "news.csv",
+        text_file(as_csv([{"topic": r["topic"], "headline": r["headline"]} for r in headlines()])),
+        "headline",
+        "topic",
+        3,
+    ),
     ("semicolons", "euro.csv", text_file(as_csv(headlines(), delimiter=";")), "headline", "topic", 3),
     ("all quoted, CRLF", "excel.csv", text_file(as_csv(headlines(), quoting=csv.QUOTE_ALL, end="\r\n")), "headline", "topic", 3),
     ("byte-order mark", "bom.csv", text_file(as_csv(headlines()), "utf-8-sig"), "headline", "topic", 3),
     ("line breaks in quotes", "broken.csv", text_file(as_csv(quoted(headlines()))), "headline", "topic", 3),
-    ("accents and emoji", "unicode.csv", text_file(as_csv([{**r, "headline": "Čerň 🎈 " + r["headline"]} for r in headlines()])), "headline", "topic", 3),
+    (
+        "accents and emoji",
+        "unicode.csv",
+        text_file(as_csv([{**r, "headline": "Čerň 🎈 " + r["headline"]} for r in headlines()])),
+        "headline",
+        "topic",
+        3,
+    ),
     ("pipes", "pipes.txt.csv", text_file(as_csv(headlines(), delimiter="|")), "headline", "topic", 3),
     ("tabs", "news.tsv", text_file(as_csv(headlines(), delimiter="\t")), "headline", "topic", 3),
     ("tabs without a header", "plain.tsv", text_file("".join(f"{c}\t{t}\n" for t, c in made())), "text", "label", 3),
@@ -131,8 +188,14 @@ FILES: list[tuple[str, str, Callable[[Path], None], str, str, int]] = [
     ("stars", "reviews.jsonl", text_file(as_jsonl(reviews())), "review_body", "stars", 5),
     ("intents", "logs.jsonl", text_file(as_jsonl(logs())), "utterance", "intent", 3),
     ("pairs", "nli.jsonl", text_file(as_jsonl(nli())), "premise", "label", 3),
-    ("true or false", "toxic.jsonl", text_file(as_jsonl([{"id": i, "comment_text": t, "toxic": c == "arts"} for i, (t, c) in enumerate(made())])),
-     "comment_text", "toxic", 2),
+    (
+        "true or false",
+        "toxic.jsonl",
+        text_file(as_jsonl([{"id": i, "comment_text": t, "toxic": c == "arts"} for i, (t, c) in enumerate(made())])),
+        "comment_text",
+        "toxic",
+        2,
+    ),
     ("a JSON array", "array.json", text_file(json.dumps(headlines(), indent=1)), "headline", "topic", 3),
     ("JSON under a key", "wrapped.json", text_file(json.dumps({"version": 2, "data": headlines()})), "headline", "topic", 3),
     ("gzip", "news.csv.gz", packed(as_csv(headlines())), "headline", "topic", 3),
@@ -140,22 +203,108 @@ FILES: list[tuple[str, str, Callable[[Path], None], str, str, int]] = [
     ("class codes", "coded.parquet", parquet_codes, "text", "label", 3),
     ("a dictionary column", "dictionary.parquet", dictionary_parquet, "Sentence", "Emotion", 3),
     ("a saved data set", "saved", saved_dataset, "content", "section", 3),
-    ("pandas index", "pandas.csv", text_file(as_csv([{"": i, "tweet": r["headline"], "class": r["topic"]} for i, r in enumerate(headlines())])), "tweet",
-     "class", 3),
-    ("german", "german.csv", text_file(as_csv([{"Überschrift": r["headline"], "Rubrik": r["topic"]} for r in headlines()])), "Überschrift", "Rubrik", 3),
-    ("text and target", "kaggle.csv", text_file(as_csv([{"id": i, "keyword": "", "location": "", "text": r["headline"], "target": i % 2}
-                                                       for i, r in enumerate(headlines())])), "text", "target", 2),
-    ("medical", "abstracts.csv", text_file(as_csv([{"medical_abstract": r["headline"] * 4, "condition_label": 1 + i % 5}
-                                                   for i, r in enumerate(headlines())])), "medical_abstract", "condition_label", 5),
-    ("title and text", "bbc.tsv", text_file(as_csv([{"category": r["topic"], "filename": f"{i:03}.txt", "title": r["headline"], "content": r["headline"] * 5}
-                                                   for i, r in enumerate(headlines())], delimiter="\t")), "content", "category", 3),
-    ("title and description", "agnews.csv", text_file(as_csv([{"Class Index": 1 + i % 4, "Title": r["headline"], "Description": r["headline"][::-1] * 3}
-                                                              for i, r in enumerate(headlines())])), "Description", "Class Index", 4),
-    ("v1 and v2", "sms.csv", text_file(as_csv([{"v1": ("ham", "spam")[i % 3 == 0], "v2": r["headline"]} for i, r in enumerate(headlines())])), "v2", "v1", 2),
-    ("airline", "tweets.csv", text_file(as_csv([
-        {"tweet_id": 5e17 + i, "airline_sentiment": ("negative", "neutral", "positive")[i % 3], "airline": ("United", "Delta")[i % 2],
-         "retweet_count": i % 4, "text": r["headline"]} for i, r in enumerate(headlines())])), "text", "airline_sentiment", 3),
-]  # fmt: skip
+    (
+        "pandas index",
+        "pandas.csv",
+        text_file(as_csv([{"": i, "tweet": r["headline"], "class": r["topic"]} for i, r in enumerate(headlines())])),
+        "tweet",
+        "class",
+        3,
+    ),
+    (
+        "german",
+        "german.csv",
+        text_file(as_csv([{"Überschrift": r["headline"], "Rubrik": r["topic"]} for r in headlines()])),
+        "Überschrift",
+        "Rubrik",
+        3,
+    ),
+    (
+        "text and target",
+        "kaggle.csv",
+        text_file(
+            as_csv(
+                [
+                    {"id": i, "keyword": "", "location": "", "text": r["headline"], "target": i % 2}
+                    for i, r in enumerate(headlines())
+                ]
+            )
+        ),
+        "text",
+        "target",
+        2,
+    ),
+    (
+        "medical",
+        "abstracts.csv",
+        text_file(
+            as_csv([{"medical_abstract": r["headline"] * 4, "condition_label": 1 + i % 5} for i, r in enumerate(headlines())])
+        ),
+        "medical_abstract",
+        "condition_label",
+        5,
+    ),
+    (
+        "title and text",
+        "bbc.tsv",
+        text_file(
+            as_csv(
+                [
+                    {"category": r["topic"], "filename": f"{i:03}.txt", "title": r["headline"], "content": r["headline"] * 5}
+                    for i, r in enumerate(headlines())
+                ],
+                delimiter="\t",
+            )
+        ),
+        "content",
+        "category",
+        3,
+    ),
+    (
+        "title and description",
+        "agnews.csv",
+        text_file(
+            as_csv(
+                [
+                    {"Class Index": 1 + i % 4, "Title": r["headline"], "Description": r["headline"][::-1] * 3}
+                    for i, r in enumerate(headlines())
+                ]
+            )
+        ),
+        "Description",
+        "Class Index",
+        4,
+    ),
+    (
+        "v1 and v2",
+        "sms.csv",
+        text_file(as_csv([{"v1": ("ham", "spam")[i % 3 == 0], "v2": r["headline"]} for i, r in enumerate(headlines())])),
+        "v2",
+        "v1",
+        2,
+    ),
+    (
+        "airline",
+        "tweets.csv",
+        text_file(
+            as_csv(
+                [
+                    {
+                        "tweet_id": 5e17 + i,
+                        "airline_sentiment": ("negative", "neutral", "positive")[i % 3],
+                        "airline": ("United", "Delta")[i % 2],
+                        "retweet_count": i % 4,
+                        "text": r["headline"],
+                    }
+                    for i, r in enumerate(headlines())
+                ]
+            )
+        ),
+        "text",
+        "airline_sentiment",
+        3,
+    ),
+]
 
 
 @pytest.mark.parametrize(("name", "write", "text", "label", "classes"), [k[1:] for k in FILES], ids=[k[0] for k in FILES])
@@ -192,6 +341,8 @@ def test_the_test_file_may_come_in_another_format(whence: Callable[..., Any], sm
 
 
 def test_a_windows_file_is_refused_with_the_way_out(whence: Callable[..., Any], tmp_path: Path) -> None:
-    (tmp_path / "win.csv").write_bytes(as_csv([{**r, "headline": "café – " + r["headline"]} for r in headlines()]).encode("cp1252"))
+    (tmp_path / "win.csv").write_bytes(
+        as_csv([{**r, "headline": "café – " + r["headline"]} for r in headlines()]).encode("cp1252")
+    )
     answer = whence("study", tmp_path / "win.csv")
     assert answer.code == 2 and "iconv" in answer.err and "windows-1252" in answer.err
