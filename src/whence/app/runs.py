@@ -197,7 +197,7 @@ class Run:
             "whence": _version(), "python": sys.version.split()[0], "status": status, "recipe": self.recipe,
             "recipe_key": content_hash(self.recipe), "command": ["whence", *sys.argv[1:]],
             "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.began)),
-            "seconds": round(time.time() - self.began, 3), "steps": self.steps, "versions": _versions(), **more,
+            "seconds": round(time.time() - self.began, 3), "steps": self.steps, "versions": versions(), **more,
         }
         write_atomic(self.folder / "manifest.json", json.dumps(manifest, indent=1, sort_keys=True, default=str).encode())
 
@@ -242,7 +242,7 @@ def _version() -> str:
         return "0"
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions of what computes, where it is installed; found without importing it."""
     from importlib.metadata import PackageNotFoundError, version
 

@@ -63,7 +63,7 @@ def render(payload: Mapping[str, Any]) -> str:
                         projection: words, total: rows of the pool when this is a part of it
         influence       {lds: {value, low, high, retrains, sentence}, contrast: [{name, lds}], helpful: [id], harmful: [id],
                         unit, high, key: the column of `scores` that the two lists are ordered by}
-        curves          {metric, full: {mean, low, high}, budgets: [fraction], methods: [{name, status, line, seconds,
+        curves          {metric, full: {mean, low, high}, budgets: [fraction], methods: [{name, status, line, seconds, dynamic,
                         points: [{budget, k, mean, low, high}]}]}
         traces          [{id, text, given, predicted, confidence, pushed: [{id, text, label, weight}], against: [...],
                         neighbours: [{id, text, label, similarity}]}]

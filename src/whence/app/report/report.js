@@ -469,15 +469,18 @@ section("selectors", "Selectors", "Room of selectors", C ? `How good is a model 
     onfocus: () => { if (m.on) { bold = m; chart.go(); } }, onblur: () => { bold = null; chart.go(); },
   }, s("svg", { width: 18, height: 12, "aria-hidden": "true" }, s("line", { x1: 0, x2: 18, y1: 6, y2: 6, stroke: m.colour, "stroke-width": m === random ? 3 : 1.75 }), marker(m.shape, 9, 6, 4, m.colour)), m.name));
   const set = (want) => { drawn.forEach((m, k) => { m.on = want(m); keys[k].setAttribute("aria-pressed", String(!!m.on)); }); chart.go(); };
+  // a method that chooses anew every epoch sees more rows in all, so it is not held against one random subset
+  const fixed = others.filter((m) => !m.dynamic);
+  const moving = others.filter((m) => m.dynamic).map((m) => m.name);
   const reading = (b) => {
-    const ranked = others.map((m) => ({ m, p: at(m, b) })).filter((r) => r.p && is(r.p.mean)).sort((a, c) => c.p.mean - a.p.mean);
+    const ranked = fixed.map((m) => ({ m, p: at(m, b) })).filter((r) => r.p && is(r.p.mean)).sort((a, c) => c.p.mean - a.p.mean);
     const q = random && at(random, b);
     return ranked.length && q ? { b, top: ranked[0], q } : null;
   };
   const better = (p, q) => p && q && is(p.low) && is(q.high) && p.low > q.high;
   const worse = (p, q) => p && q && is(p.high) && is(q.low) && p.high < q.low;
   const says = budgets.filter((b) => b < 0.999).map(reading).filter(Boolean).filter((r) => r.b >= 0.09 && r.b <= 0.26)
-    .map((r) => `With ${budgetName(r.b)} of the rows, ${r.top.m.name} (the best of ${others.length}) reaches ${level(r.top.p.mean, asRate)} and random ${level(r.q.mean, asRate)}${better(r.top.p, r.q) ? "; their intervals do not touch" : "; their intervals overlap"}.`);
+    .map((r) => `With ${budgetName(r.b)} of the rows, ${r.top.m.name} (the best of ${fixed.length}) reaches ${level(r.top.p.mean, asRate)} and random ${level(r.q.mean, asRate)}${better(r.top.p, r.q) ? "; their intervals do not touch" : "; their intervals overlap"}.`);
   const columnsOf = budgets.map((b) => ({
     name: budgetName(b), num: true, get: (m) => (at(m, b) ? at(m, b).mean : null),
     cell: (m) => {
@@ -492,6 +495,7 @@ section("selectors", "Selectors", "Room of selectors", C ? `How good is a model 
   }));
   return h("div", { class: "stack" },
     says.length ? h("p", { style: { "max-width": "46rem" } }, says.join(" ")) : null,
+    moving.length ? h("p", { class: "quiet", style: { "max-width": "46rem" } }, `${moving.join(" and ")} ${moving.length > 1 ? "choose" : "chooses"} that many rows anew in every epoch of training, and so ${moving.length > 1 ? "see" : "sees"} more rows in all.`) : null,
     h("figure", { class: "panel" }, h("div", { class: "bar", style: { "margin-bottom": ".75rem" } }, h("strong", { class: "grow" }, `${C.metric || "Metric"}${asRate ? ", %" : ""}`),
       h("button", { class: "btn", type: "button", onclick: () => set((m) => m === random || others.indexOf(m) < 5) }, "Best five"), h("button", { class: "btn", type: "button", onclick: () => set(() => true) }, "All"), h("button", { class: "btn", type: "button", onclick: () => set((m) => m === random) }, "Random only")),
     chart, h("div", { class: "legend gap-s", role: "group", "aria-label": "Methods in the chart" }, keys)),

@@ -11,15 +11,18 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from whence.app.runs import Run, write_table
+from whence.app.runs import Run, versions, write_table
 from whence.app.study.duplicates import leaked
 from whence.app.study.parts import Parts
+from whence.app.study.signals import NOISE, TARGETED
+from whence.core.catalogue import find
 from whence.core.evidence import Links, Scores
 from whence.core.pool import ID, PARENTS, SOURCE, Pool
 from whence.core.store import write_atomic
 from whence.core.tables import scores_table
 
 PART = "whence_part"
+_SUSPECT = {1: "high", -1: "low"}  # which end of a signal is a warning
 _MAP_ROWS = 20_000
 _TEXT = 240
 
@@ -148,7 +151,8 @@ def payload_of(
     xy, xyp = project(X, Xp)
     ids = [train.ids[i] for i in keep] + [proof.ids[i] for i in keep_p]
     considered, planted = decision["considered"], parts.planted or {}
-    columns = [{"key": n, "name": n, "high": s.high, "unit": s.unit, "doc": "", "method": s.step.method} for n, s in scores.items()]
+    columns = [{"key": n, "name": n, "high": s.high, "unit": s.unit, "doc": find(n, verb="score")[0].card.line, "method": s.step.method,
+                "suspect": _SUSPECT.get(NOISE.get(n, -1 if n in TARGETED else 0))} for n, s in scores.items()]
     counts = {n: len(links[n]) for n in ("exact", "near", "semantic") if n in links}
     counts["leaked"] = len(study["leaks"])
     recommendation = {
@@ -174,15 +178,15 @@ def payload_of(
             "part": ["validation" if i in valid else "train" for i in ids[: len(keep)]] + ["proof"] * len(keep_p),
             "x": [*_round(xy[keep, 0]), *_round(xyp[keep_p, 0])], "y": [*_round(xy[keep, 1]), *_round(xyp[keep_p, 1])],
             "dropped": [considered.get(i) for i in ids], "planted": [planted.get(i) for i in ids],
-            "scores": {n: _column(s, ids) for n, s in scores.items()}, "projection": "PCA",
+            "scores": {n: _column(s, ids) for n, s in scores.items()}, "projection": "PCA", "total": len(train) + len(proof),
         },
         "influence": None if influence is None else {
-            "lds": lds, "contrast": [c for c in lds["contrast"] if c.get("lds") is not None],
+            "key": "influence", "lds": lds, "contrast": [c for c in lds["contrast"] if c.get("lds") is not None],
             "helpful": influence.top(12), "harmful": influence.top(12, highest=False), "unit": influence.unit, "high": influence.high,
             "rows": {this: row(this) for this in (*influence.top(12), *influence.top(12, highest=False))},
         },
         "curves": curves, "traces": _traces(study["wrong"], links, row), "arena": [],
-        "timings": run.steps, "files": [{"name": n, "what": w} for n, w in FILES],
+        "timings": run.steps, "versions": versions(), "files": [{"name": n, "what": w} for n, w in FILES],
     }
 
 

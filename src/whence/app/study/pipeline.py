@@ -183,7 +183,7 @@ def _balance(parts: Parts) -> str:
 
 def best_small(curves: Mapping[str, Any]) -> str | None:
     """Which selector wins below the whole, against random at the same budget; in words."""
-    methods = {m["name"]: {p["budget"]: p for p in m["points"]} for m in curves["methods"]}
+    methods = {m["name"]: {p["budget"]: p for p in m["points"]} for m in curves["methods"] if not m["dynamic"]}
     if "random" not in methods:
         return None
     lines = []

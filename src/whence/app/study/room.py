@@ -31,7 +31,7 @@ def room(
     Returns {"metric", "full", "budgets", "methods": [{name, status, line, points, seconds}], "refused"}.
     """
     inputs = {"data": fingerprint(parts), "by": observer.fingerprint, "seed": recipe.seed, "seeds": recipe.seeds,
-              "budgets": list(recipe.budgets), "metric": recipe.metric, "version": 1,
+              "budgets": list(recipe.budgets), "metric": recipe.metric, "version": 2,
               "methods": [[n, find(n, verb="select")[0].id, params_of(build(n, verb="select"))] for n in names]}
     chosen = run.step("room", inputs, lambda: _choose(parts, recipe, observer, ctx, names))
     proved = run.step("proof-curves", inputs, lambda: _prove(parts, recipe, observer, ctx, chosen, names))
@@ -50,6 +50,8 @@ def _choose(parts: Parts, recipe: Recipe, observer: Observer, ctx: Context, name
     budgets = [k for k in sizes(parts, recipe) if k < len(parts.fit)]
     if not budgets:
         return out
+    # a schedule answers in the numbering of the fit part, which may lack a class
+    codes = np.array([parts.names.index(name) for name in parts.fit.labels.names], dtype=np.int32)
     with ctx.task("room of selectors", len(names) * recipe.seeds) as advance:
         for name in names:
             selector = build(name, verb="select")
@@ -61,7 +63,7 @@ def _choose(parts: Parts, recipe: Recipe, observer: Observer, ctx: Context, name
                     if dynamic:
                         for k in budgets:
                             trained = selector(parts.fit, observer, seeded, budget=k, queries=parts.proof, reference=parts.valid)
-                            out[f"{name}@{k}@{s}@answers"] = trained.log_probs.argmax(axis=1).astype(np.int32)
+                            out[f"{name}@{k}@{s}@answers"] = codes[trained.log_probs.argmax(axis=1)]
                     elif getattr(selector, "nested", False):
                         rows = _rows(parts, selector(parts.fit, observer, seeded, budget=max(budgets), reference=parts.valid))
                         for k in budgets:
@@ -114,8 +116,9 @@ def _prove(
                 points.append({"budget": budget, "k": k, **full, "seeds": 1})
             elif runs:
                 points.append({"budget": budget, "k": k, **summary(runs, yp, recipe, ctx), "seeds": len(runs)})
-        card = find(name, verb="select")[0].card
-        methods.append({"name": name, "status": card.status, "line": card.line, "points": points, "seconds": chosen["seconds"].get(name, 0.0)})
+        entry = find(name, verb="select")[0]
+        methods.append({"name": name, "status": entry.card.status, "line": entry.card.line, "points": points,
+                        "dynamic": entry.family == "select/dynamic", "seconds": chosen["seconds"].get(name, 0.0)})
     return {"result": {"metric": recipe.metric, "full": full, "budgets": list(recipe.budgets), "methods": methods,
                        "refused": chosen["refused"], "n": len(parts.fit), "proof": len(parts.proof)}}
 
