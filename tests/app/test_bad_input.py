@@ -58,6 +58,7 @@ def command(*args: object, data: list[Any] | None = None) -> Make:
             "FILE": folder / "x.jsonl",
             "EMPTY": folder / "empty",
             "FULL": folder / "full",
+            "BELOW": folder / "x.jsonl" / "below",
             "GONE": folder / "gone",
             "NEW": folder / "run",
         }
@@ -269,6 +270,19 @@ KINDS: list[tuple[str, Make, int, tuple[str, ...]]] = [
     ("a clean corpus over a run", curated_run, 2, ("the run of a study", "choose another")),
     ("a clean corpus over its input", curated_again, 2, ("replace the input",)),
     ("missing evaluation data", command("curate", "FILE", "--against", "GONE"), 2, ("gone", "no such")),
+    # places and machines
+    ("a clean corpus below a file", command("curate", "FILE", "-o", "BELOW"), 2, ("Cannot write here", "x.jsonl/below")),
+    (
+        "a subset below a file",
+        command(*SELECT, "-m", "random", "-k", "3", "-o", "x.jsonl/below/a.jsonl"),
+        2,
+        ("Cannot write here",),
+    ),
+    ("a run below a file", command("study", "FILE", "-o", "BELOW", *QUICK), 2, ("Cannot write here", "x.jsonl/below")),
+    ("no threads", study(good(), "--num-proc", "0"), 2, ("--num-proc", "1 or more")),
+    ("unknown device", study(good(), "--device", "tpu"), 2, ("tpu", "auto, cpu, cuda")),
+    ("a seed below zero", command(*SCORE, "-m", "length", "--seed", "-4"), 2, ("--seed", "-4")),
+    ("fewer rows than none", command(*SCORE, "-m", "length", "--top", "-4"), 2, ("--top",)),
     # runs
     ("a run folder that is a file", command("study", "FILE", "-o", "FILE", *QUICK), 2, ("file", "-o")),
     ("a run folder with other things", command("study", "FILE", "-o", "FULL", *QUICK), 4, ("not a run", "thesis.doc", "-o")),

@@ -41,8 +41,16 @@ Threads = Annotated[int | None, typer.Option("--num-proc", help="Threads (defaul
 
 
 def _context(seed: int, device: str = "auto", threads: int | None = None, progress: Any = None) -> Context:
+    import re
+
     from whence.core.context import Context
 
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        raise BadInput("There is no such device", given=device, legal="auto, cpu, cuda, cuda:0, mps")
+    if threads is not None and threads < 1:
+        raise BadInput("--num-proc must be a whole number of 1 or more", given=threads)
+    if seed < 0:
+        raise BadInput("--seed must be a whole number of 0 or more", given=seed)
     extra = {} if progress is None else {"progress": progress}
     return Context(seed=seed, device=device, threads=threads, **extra)
 
@@ -195,9 +203,11 @@ def curate(
         kind = reason.split(" of ")[0] if "duplicate of" in reason else ("repeats evaluation data" if reason.startswith("repeats") else _plain(reason))
         kinds[kind] = kinds.get(kind, 0) + 1
     if out is not None:
-        (out / "links.parquet").unlink(missing_ok=True)  # those of an earlier result
         write_decision(out, pool, selection.dropped, None)
-        write_links(out, links)
+        if links:
+            write_links(out, links)
+        else:
+            (out / "links.parquet").unlink(missing_ok=True)  # those of an earlier result
     facts = {"input": source, "rows": len(pool), "kept": len(selection.kept), "dropped": len(selection.dropped), "reasons": kinds,
              "quarantined": len(pool.quarantined), "out": None if out is None else str(out)}
     if as_json:
@@ -253,7 +263,7 @@ def score(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write scores as .parquet or .jsonl.")] = None,
     reference: Annotated[str | None, typer.Option("--reference", help="Examples that stand for the target, for methods that need one.")] = None,
     param: Param = None,
-    top: Annotated[int, typer.Option("--top", help="Rows to print.")] = 10,
+    top: Annotated[int, typer.Option("--top", min=0, help="Rows to print.")] = 10,
     text: Text = None,
     label: Label = None,
     encoder: Encoder = "minilm",
