@@ -150,7 +150,7 @@ def payload_of(
     keep_p = np.sort(rng.permutation(len(proof))[: _MAP_ROWS - n_train])
     xy, xyp = project(X, Xp)
     ids = [train.ids[i] for i in keep] + [proof.ids[i] for i in keep_p]
-    considered, planted = decision["considered"], parts.planted or {}
+    planted = parts.planted or {}
     columns = [{"key": n, "name": n, "high": s.high, "unit": s.unit, "doc": find(n, verb="score")[0].card.line, "method": s.step.method,
                 "suspect": _SUSPECT.get(NOISE.get(n, -1 if n in TARGETED else 0))} for n, s in scores.items()]
     counts = {n: len(links[n]) for n in ("exact", "near", "semantic") if n in links}
@@ -177,7 +177,7 @@ def payload_of(
             "id": ids, "text": [texts[i][:_TEXT] for i in ids], "label": [labels[i] for i in ids],
             "part": ["validation" if i in valid else "train" for i in ids[: len(keep)]] + ["proof"] * len(keep_p),
             "x": [*_round(xy[keep, 0]), *_round(xyp[keep_p, 0])], "y": [*_round(xy[keep, 1]), *_round(xyp[keep_p, 1])],
-            "dropped": [considered.get(i) for i in ids], "planted": [planted.get(i) for i in ids],
+            "dropped": [decision["drop"].get(i) for i in ids], "planted": [planted.get(i) for i in ids],
             "scores": {n: _column(s, ids) for n, s in scores.items()}, "projection": "PCA", "total": len(train) + len(proof),
         },
         "influence": None if influence is None else {
