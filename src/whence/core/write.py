@@ -10,7 +10,7 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,8 @@ def _whole(path: Path, *, packed: bool) -> Iterator[Callable[[Any], None]]:
         _sync(tmp)
         os.replace(tmp, path)
     except OSError as error:
-        tmp.unlink(missing_ok=True)
+        with suppress(OSError):
+            tmp.unlink(missing_ok=True)
         raise disk_error(error, path) from None
     except BaseException:
         tmp.unlink(missing_ok=True)
