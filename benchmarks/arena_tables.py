@@ -34,29 +34,42 @@ def write(rows: Iterator[dict[str, str]], path: Path) -> str:
 
 
 def score_table(name: str, made: dict[str, Any]) -> str:
-    lines = [f"\n## Scores: finding flipped labels in {name}\n",
-             f"{made['n']:,} examples, {100 * made['flips']:.0f} % of the labels flipped at random. High is better in every column.\n",
-             "| method | status | AUROC | 95 % interval | average precision | recall at 5 % | CPU s | beats random |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        f"\n## Scores: finding flipped labels in {name}\n",
+        f"{made['n']:,} examples, {100 * made['flips']:.0f} % of the labels flipped at random. High is better in every column.\n",
+        "| method | status | AUROC | 95 % interval | average precision | recall at 5 % | CPU s | beats random |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for r in made["rows"]:
         mark = {True: "+", False: "no", None: "baseline"}[r["beats_baseline"]]
-        lines.append(f"| {r['method']} | {r['status']} | {r['figure']:.4f} | {r['low']:.4f} to {r['high']:.4f} | {r['ap']:.3f} | {r['recall5']:.3f} | "
-                     f"{r['seconds']:.1f} | {mark} |")
+        lines.append(
+            f"| {r['method']} | {r['status']} | {r['figure']:.4f} | {r['low']:.4f} to {r['high']:.4f} | {r['ap']:.3f} | {r['recall5']:.3f} | "
+            f"{r['seconds']:.1f} | {mark} |"
+        )
     return "\n".join([*lines, "", made["sentence"], ""])
 
 
 def select_table(name: str, made: dict[str, Any]) -> str:
     budgets = sorted({r["budget"] for r in made["rows"] if r["budget"] < 1})
     full = next(r for r in made["rows"] if r["method"] == "everything")
-    lines = [f"\n## Selectors: accuracy on held-out {name}\n",
-             f"{made['n']:,} examples to choose from, {made['proof']:,} held out. Everything: {100 * full['figure']:.1f} "
-             f"({100 * full['low']:.1f} to {100 * full['high']:.1f}).\n",
-             "| method | status | " + " | ".join(f"{100 * b:.0f} %" for b in budgets) + " | CPU s |", "|---|---|" + "---|" * (len(budgets) + 1)]
+    lines = [
+        f"\n## Selectors: accuracy on held-out {name}\n",
+        f"{made['n']:,} examples to choose from, {made['proof']:,} held out. Everything: {100 * full['figure']:.1f} "
+        f"({100 * full['low']:.1f} to {100 * full['high']:.1f}).\n",
+        "| method | status | " + " | ".join(f"{100 * b:.0f} %" for b in budgets) + " | CPU s |",
+        "|---|---|" + "---|" * (len(budgets) + 1),
+    ]
     names = list(dict.fromkeys(r["method"] for r in made["rows"] if r["method"] != "everything"))
     at = {(r["method"], r["budget"]): r for r in made["rows"]}
     names.sort(key=lambda n: -sum(at[n, b]["figure"] for b in budgets if (n, b) in at))
     for n in names:
-        cells = [f"{100 * at[n, b]['figure']:.1f} [{100 * at[n, b]['low']:.1f}, {100 * at[n, b]['high']:.1f}]"
-                 f"{' **+**' if at[n, b]['beats_baseline'] else ''}" if (n, b) in at else "" for b in budgets]
+        cells = [
+            f"{100 * at[n, b]['figure']:.1f} [{100 * at[n, b]['low']:.1f}, {100 * at[n, b]['high']:.1f}]"
+            f"{' **+**' if at[n, b]['beats_baseline'] else ''}"
+            if (n, b) in at
+            else ""
+            for b in budgets
+        ]
         row = next(r for r in made["rows"] if r["method"] == n)
         lines.append(f"| {n} | {row['status']} | " + " | ".join(cells) + f" | {row['seconds']:.1f} |")
     refused = [f"{n}: {why}" for n, why in made["refused"].items()]

@@ -66,7 +66,9 @@ def main() -> None:
     parser.add_argument("--plant", default=None, help="passed on to whence study")
     parser.add_argument("--keep", type=Path, default=None, help="keep the run folders here")
     args = parser.parse_args()
-    print(f"{'set':<10} {'train':>6} {'proof':>6} {'wall s':>7} {'CPU s':>7} {'all %':>6} {'LDS':>6} {'leaks':>5}  recommendation")
+    print(
+        f"{'set':<10} {'train':>6} {'proof':>6} {'wall s':>7} {'CPU s':>7} {'all %':>6} {'LDS':>6} {'leaks':>5}  recommendation"
+    )
     for name in args.sets.split(","):
         with tempfile.TemporaryDirectory() as tmp:
             folder = Path(tmp)
@@ -74,11 +76,24 @@ def main() -> None:
                 lines = (json.dumps(row, ensure_ascii=False) for row in SETS[name](args.data, part))
                 (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
             out = (args.keep or folder) / f"run-{name}"
-            command = [sys.executable, "-m", "whence", "study", str(folder / "train.jsonl"), "--test", str(folder / "test.jsonl"), "-o", str(out), "--json"]
+            command = [
+                sys.executable,
+                "-m",
+                "whence",
+                "study",
+                str(folder / "train.jsonl"),
+                "--test",
+                str(folder / "test.jsonl"),
+                "-o",
+                str(out),
+                "--json",
+            ]
             if args.plant:
                 command += ["--plant", args.plant]
             before, began = os.times(), time.perf_counter()
-            done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "WHENCE_CACHE": str(folder / "cache")}, check=False)
+            done = subprocess.run(
+                command, capture_output=True, text=True, env={**os.environ, "WHENCE_CACHE": str(folder / "cache")}, check=False
+            )
             wall, after = time.perf_counter() - began, os.times()
             if done.returncode:
                 print(f"{name:<10} failed: {done.stderr.strip()[-300:]}")
@@ -86,8 +101,10 @@ def main() -> None:
             s = json.loads(done.stdout)
             cpu = after.children_user + after.children_system - before.children_user - before.children_system
             lds = s["lds"]["value"]
-            print(f"{name:<10} {s['train']:>6} {s['proof']:>6} {wall:>7.1f} {cpu:>7.1f} {100 * s['full']['mean']:>6.1f} "
-                  f"{'-' if lds is None else f'{lds:.3f}':>6} {s['leaked']:>5}  {s['recommendation']}")
+            print(
+                f"{name:<10} {s['train']:>6} {s['proof']:>6} {wall:>7.1f} {cpu:>7.1f} {100 * s['full']['mean']:>6.1f} "
+                f"{'-' if lds is None else f'{lds:.3f}':>6} {s['leaked']:>5}  {s['recommendation']}"
+            )
 
 
 if __name__ == "__main__":

@@ -67,6 +67,7 @@ def test_curate_without_labels(whence: Callable[..., Any], instructions: Path, t
     told = whence("curate", instructions, "-o", out, "--overwrite")
     assert (out / "review.jsonl").read_text() == "mine"
     assert told.code == 0 and "44 rows: 40 kept, 4 dropped, 0 unreadable" in told.out and "exact duplicate" in told.out
+    assert "N words in the response, fewer than N" in told.out, "reasons are counted without their figures"
 
 
 def test_curate_writes_nothing_unless_asked(

@@ -16,7 +16,15 @@ def test_scores_come_back_with_values_meaning_and_reasons() -> None:
     p = pool(4)
     step = Step("score/x", {"a": 1}, 3, ("f",))
     one = Scores.of("one", p, [0.25, -1.0, 1e-300, 7.0], high="harder", unit="nats", step=step)
-    two = Scores.of("two", p, [1.0, 0.0, 2.0, 0.0], high="odder", unit="distance", step=step, missing={p.ids[1]: "too short", p.ids[3]: "no text"})
+    two = Scores.of(
+        "two",
+        p,
+        [1.0, 0.0, 2.0, 0.0],
+        high="odder",
+        unit="distance",
+        step=step,
+        missing={p.ids[1]: "too short", p.ids[3]: "no text"},
+    )
     back = scores_of(scores_table(p.ids, [one, two]))
     assert list(back) == ["one", "two"]
     np.testing.assert_array_equal(back["one"].values, one.values)
@@ -33,8 +41,19 @@ def test_an_example_that_a_score_never_saw_is_missing_with_words() -> None:
 
 def test_links_come_back_by_id() -> None:
     a, b = pool(3), pool(5)
-    links = Links.between(a, b, [0, 2, 2], [4, 1, 0], [0.5, -2.0, 1.0], kind="attributed", route="weights", high="helps", unit="nats",
-                          step=Step("trace/x"), notes=["", "n", ""])
+    links = Links.between(
+        a,
+        b,
+        [0, 2, 2],
+        [4, 1, 0],
+        [0.5, -2.0, 1.0],
+        kind="attributed",
+        route="weights",
+        high="helps",
+        unit="nats",
+        step=Step("trace/x"),
+        notes=["", "n", ""],
+    )
     back = links_of(links.to_arrow())
     assert back.of_head(a.ids[2]) == [(b.ids[1], -2.0), (b.ids[0], 1.0)]
     assert (back.kind, back.route, back.unit, back.notes) == ("attributed", "weights", "nats", ("", "n", ""))

@@ -20,8 +20,15 @@ if TYPE_CHECKING:
 __all__ = ["compare", "curate", "load", "methods", "observer_for", "restore", "score", "select", "show", "study", "why"]
 
 
-def load(source: Any, *, text: str | None = None, label: str | None = None, limit: int | None = None, name: str | None = None,
-         roles: Mapping[str, str] | None = None) -> Pool:
+def load(
+    source: Any,
+    *,
+    text: str | None = None,
+    label: str | None = None,
+    limit: int | None = None,
+    name: str | None = None,
+    roles: Mapping[str, str] | None = None,
+) -> Pool:
     """A pool from a path, a built-in name (`stdlib:docstrings`), a table, a data frame, a `datasets.Dataset` or rows.
 
     Columns are guessed unless named. Rows that cannot be read are in `pool.quarantined`. Raises BadInput, MissingExtra.
@@ -44,8 +51,15 @@ def observer_for(pool: Pool, encoder: str = "minilm", ctx: Context | None = None
     return Observer(opened, ctx, head_c=head_c)
 
 
-def study(train: str | Path, test: str | Path | None = None, *, out: str | Path | None = None, ctx: Context | None = None,
-          overwrite: bool = False, **settings: Any) -> Study:
+def study(
+    train: str | Path,
+    test: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    ctx: Context | None = None,
+    overwrite: bool = False,
+    **settings: Any,
+) -> Study:
     """Which training examples help, hurt or do nothing, what to drop, what to keep, and is that proven?
 
     `settings` are those of `whence.app.study.Recipe`; an unknown one is an error. See `whence study --help`.
@@ -57,8 +71,16 @@ def study(train: str | Path, test: str | Path | None = None, *, out: str | Path 
     return run(recipe, out, ctx=ctx, overwrite=overwrite)
 
 
-def score(pool: Pool, method: str, *, observer: Observer | None = None, reference: Pool | None = None, encoder: str = "minilm",
-          ctx: Context | None = None, **params: Any) -> Scores:
+def score(
+    pool: Pool,
+    method: str,
+    *,
+    observer: Observer | None = None,
+    reference: Pool | None = None,
+    encoder: str = "minilm",
+    ctx: Context | None = None,
+    **params: Any,
+) -> Scores:
     """One number per example by a method of `whence methods --verb score`. Raises UnknownName, NotCapable."""
     ctx = ctx or (observer.ctx if observer else Context())
     scorer = build(method, verb="score", **params)
@@ -66,8 +88,17 @@ def score(pool: Pool, method: str, *, observer: Observer | None = None, referenc
     return made
 
 
-def select(pool: Pool, method: str, *, budget: int | float, observer: Observer | None = None, reference: Pool | None = None,
-           encoder: str = "minilm", ctx: Context | None = None, **params: Any) -> Selection:
+def select(
+    pool: Pool,
+    method: str,
+    *,
+    budget: int | float,
+    observer: Observer | None = None,
+    reference: Pool | None = None,
+    encoder: str = "minilm",
+    ctx: Context | None = None,
+    **params: Any,
+) -> Selection:
     """Choose `budget` examples (a number, or a share below 1) by a method of `whence methods --verb select`.
 
     A scorer's name is accepted too: the examples with its highest values are chosen.
@@ -92,8 +123,10 @@ def _selector(method: str, params: Mapping[str, Any]) -> Any:
             raise
         return build("top-scores", verb="select", scorer=scorer, **params)
     if entry.family == "select/dynamic":
-        raise BadInput(f"'{entry.name}' chooses anew while it trains, so it has no one subset to give",
-                       do="try it in `whence compare select`, or use a method of another family")
+        raise BadInput(
+            f"'{entry.name}' chooses anew while it trains, so it has no one subset to give",
+            do="try it in `whence compare select`, or use a method of another family",
+        )
     return build(method, verb="select", **params)
 
 
@@ -122,19 +155,31 @@ class Lazy:
         return getattr(self._observer, name)
 
 
-def curate(pool: Pool, *, dedup: Sequence[str] = ("exact", "near"), filters: Sequence[str] = ("heuristics",), keep: str = "first",
-           threshold: float = 0.8, against: Pool | None = None, encoder: str = "minilm", ctx: Context | None = None
-           ) -> tuple[Selection, dict[str, Links]]:
+def curate(
+    pool: Pool,
+    *,
+    dedup: Sequence[str] = ("exact", "near"),
+    filters: Sequence[str] = ("heuristics",),
+    keep: str = "first",
+    threshold: float = 0.8,
+    against: Pool | None = None,
+    encoder: str = "minilm",
+    ctx: Context | None = None,
+) -> tuple[Selection, dict[str, Links]]:
     """Clean a pool of any text: duplicates and rows that should not be there leave, each with a reason.
 
     `against` is evaluation data: examples that repeat it leave too. Returns the selection and the links behind it.
     """
     from whence.app.curation import curate as run
 
-    return run(pool, dedup=dedup, filters=filters, keep=keep, threshold=threshold, against=against, encoder=encoder, ctx=ctx or Context())
+    return run(
+        pool, dedup=dedup, filters=filters, keep=keep, threshold=threshold, against=against, encoder=encoder, ctx=ctx or Context()
+    )
 
 
-def compare(verb: str, train: Pool | str | Path, *, test: Pool | str | Path | None = None, ctx: Context | None = None, **settings: Any) -> dict[str, Any]:
+def compare(
+    verb: str, train: Pool | str | Path, *, test: Pool | str | Path | None = None, ctx: Context | None = None, **settings: Any
+) -> dict[str, Any]:
     """The arena of a verb (`score` or `select`) on your data: every method beside its honest baseline, with intervals."""
     from whence.app.arena import compare as run
 
@@ -149,9 +194,21 @@ def methods(verb: str | None = None) -> list[dict[str, Any]]:
 
         if verb not in VERBS:
             raise UnknownName("verb", verb, VERBS)
-    return [{"id": e.id, "name": e.name, "verb": e.verb, "family": e.family, "line": e.card.line, "status": e.card.status,
-             "needs": list(e.card.needs), "cost": e.card.cost, "papers": [str(p) for p in e.card.papers],
-             "presets": {n: p.line for n, p in e.card.presets.items()}} for e in entries(verb)]
+    return [
+        {
+            "id": e.id,
+            "name": e.name,
+            "verb": e.verb,
+            "family": e.family,
+            "line": e.card.line,
+            "status": e.card.status,
+            "needs": list(e.card.needs),
+            "cost": e.card.cost,
+            "papers": [str(p) for p in e.card.papers],
+            "presets": {n: p.line for n, p in e.card.presets.items()},
+        }
+        for e in entries(verb)
+    ]
 
 
 def why(run: str | Path, key: str) -> dict[str, Any]:

@@ -23,9 +23,20 @@ ARENAS = ("score", "select")
 
 
 def compare(
-    verb: str, train: Pool | str | Path, *, test: Pool | str | Path | None = None, ctx: Context, methods: Sequence[str] | None = None,
-    seeds: int = 3, encoder: str = "minilm", text: str | None = None, label: str | None = None, flips: float = 0.1,
-    budgets: Sequence[float] = (0.05, 0.25, 0.5), metric: str = "accuracy", limit: int | None = None,
+    verb: str,
+    train: Pool | str | Path,
+    *,
+    test: Pool | str | Path | None = None,
+    ctx: Context,
+    methods: Sequence[str] | None = None,
+    seeds: int = 3,
+    encoder: str = "minilm",
+    text: str | None = None,
+    label: str | None = None,
+    flips: float = 0.1,
+    budgets: Sequence[float] = (0.05, 0.25, 0.5),
+    metric: str = "accuracy",
+    limit: int | None = None,
 ) -> dict[str, Any]:
     """{"verb", "rows": [...], "baseline", "sentence"}. Raises UnknownName for a verb without an arena, and for unknown methods."""
     if verb not in ARENAS:
@@ -41,8 +52,19 @@ def compare(
         return score_arena(pool, ctx, methods=methods, seeds=seeds, encoder=encoder, flips=flips)
     if isinstance(train, Pool) or isinstance(test, Pool):
         raise BadInput("The select arena reads its data itself", legal="paths or built-in names", do="pass the files")
-    return select_arena(str(train), None if test is None else str(test), ctx, methods=methods, seeds=seeds, encoder=encoder, text=text,
-                        label=label, budgets=budgets, metric=metric, limit=limit)
+    return select_arena(
+        str(train),
+        None if test is None else str(test),
+        ctx,
+        methods=methods,
+        seeds=seeds,
+        encoder=encoder,
+        text=text,
+        label=label,
+        budgets=budgets,
+        metric=metric,
+        limit=limit,
+    )
 
 
 def score_arena(
@@ -60,7 +82,11 @@ def score_arena(
     if not 0 < flips < 0.5:
         raise BadInput("--flips must be a share of the labels", given=flips, legal="above 0 and below 0.5")
     pool, _ = _labelled(pool)
-    names = list(dict.fromkeys([*methods, "random"])) if methods else [*NOISE, *[e.name for e in entries("score") if e.card.status == "baseline"]]
+    names = (
+        list(dict.fromkeys([*methods, "random"]))
+        if methods
+        else [*NOISE, *[e.name for e in entries("score") if e.card.status == "baseline"]]
+    )
     found: dict[str, dict[str, list[float]]] = {}
     refused: dict[str, str] = {}
     with ctx.task("score arena", seeds * len(names)) as advance:
@@ -90,27 +116,51 @@ def score_arena(
     for name, row in found.items():
         mean, low, high = normal_interval(np.array(row["auroc"])) if len(row["auroc"]) > 1 else (row["auroc"][0],) * 3
         entry, _ = find(name, verb="score")
-        rows.append({"method": name, "status": entry.card.status, "figure": float(mean), "low": float(low), "high": float(high),
-                     "ap": float(np.mean(row["ap"])), "recall5": float(np.mean(row["recall5"])), "seconds": float(np.mean(row["seconds"]))})
+        rows.append(
+            {
+                "method": name,
+                "status": entry.card.status,
+                "figure": float(mean),
+                "low": float(low),
+                "high": float(high),
+                "ap": float(np.mean(row["ap"])),
+                "recall5": float(np.mean(row["recall5"])),
+                "seconds": float(np.mean(row["seconds"])),
+            }
+        )
     return _table("score", "AUROC on planted label flips", rows, refused, {"flips": flips, "seeds": seeds, "n": len(pool)})
 
 
 def select_arena(
-    train: str, test: str | None, ctx: Context, *, methods: Sequence[str] | None, seeds: int, encoder: str, text: str | None,
-    label: str | None, budgets: Sequence[float], metric: str, limit: int | None,
+    train: str,
+    test: str | None,
+    ctx: Context,
+    *,
+    methods: Sequence[str] | None,
+    seeds: int,
+    encoder: str,
+    text: str | None,
+    label: str | None,
+    budgets: Sequence[float],
+    metric: str,
+    limit: int | None,
 ) -> dict[str, Any]:
     """Metric on held-out data of the head retrained on each choice, per budget, over seeds and rows."""
+    from dataclasses import replace
+
     from whence.app.api import observer_for
     from whence.app.runs import Run
     from whence.app.study.parts import load_parts
-    from dataclasses import replace
-
     from whence.app.study.recipe import Recipe
     from whence.app.study.room import ROOM, room
 
     if not budgets or any(isinstance(b, bool) or not isinstance(b, int | float) or not 0 < b < float("inf") for b in budgets):
-        raise BadInput("A budget must be positive", given=list(budgets), legal="shares up to 1, or whole numbers of examples above 1")
-    recipe = Recipe(train=train, test=test, text=text, label=label, encoder=encoder, seed=ctx.seed, seeds=seeds, metric=metric, limit=limit)
+        raise BadInput(
+            "A budget must be positive", given=list(budgets), legal="shares up to 1, or whole numbers of examples above 1"
+        )
+    recipe = Recipe(
+        train=train, test=test, text=text, label=label, encoder=encoder, seed=ctx.seed, seeds=seeds, metric=metric, limit=limit
+    )
     names = tuple(dict.fromkeys(["random", *(methods or ROOM)]))
     with tempfile.TemporaryDirectory() as folder, Run(Path(folder) / "arena", recipe.to_dict()) as run:
         parts = load_parts(recipe, run, ctx)
@@ -120,11 +170,33 @@ def select_arena(
     for m in made["methods"]:
         for point in m["points"]:
             if point["budget"] < 1:
-                rows.append({"method": m["name"], "status": m["status"], "budget": point["budget"], "k": point["k"], "figure": point["mean"],
-                             "low": point["low"], "high": point["high"], "seconds": m["seconds"]})
-    rows.append({"method": "everything", "status": "baseline", "budget": 1.0, "k": made["n"], "figure": made["full"]["mean"],
-                 "low": made["full"]["low"], "high": made["full"]["high"], "seconds": 0.0})
-    return _table("select", f"{metric} on held-out data", rows, made["refused"], {"seeds": seeds, "n": made["n"], "proof": made["proof"]})
+                rows.append(
+                    {
+                        "method": m["name"],
+                        "status": m["status"],
+                        "budget": point["budget"],
+                        "k": point["k"],
+                        "figure": point["mean"],
+                        "low": point["low"],
+                        "high": point["high"],
+                        "seconds": m["seconds"],
+                    }
+                )
+    rows.append(
+        {
+            "method": "everything",
+            "status": "baseline",
+            "budget": 1.0,
+            "k": made["n"],
+            "figure": made["full"]["mean"],
+            "low": made["full"]["low"],
+            "high": made["full"]["high"],
+            "seconds": 0.0,
+        }
+    )
+    return _table(
+        "select", f"{metric} on held-out data", rows, made["refused"], {"seeds": seeds, "n": made["n"], "proof": made["proof"]}
+    )
 
 
 def _share(budget: float, n: int) -> float:
@@ -145,7 +217,11 @@ def _table(verb: str, figure: str, rows: list[dict[str, Any]], refused: dict[str
         r["beats_baseline"] = None if b is None or b is r or point else bool(r["low"] > b["high"])
     rows.sort(key=lambda r: (r.get("budget") or 0.0, -r["figure"]))
     winners = sorted({r["method"] for r in rows if r["beats_baseline"]})
-    sentence = ("One seed gives no interval, so nothing is said about chance; give --seeds 3 or more." if point else
-                "Nothing clearly beats the random baseline here." if not winners else
-                f"Clearly above the random baseline (intervals apart): {', '.join(winners)}.")
+    sentence = (
+        "One seed gives no interval, so nothing is said about chance; give --seeds 3 or more."
+        if point
+        else "Nothing clearly beats the random baseline here."
+        if not winners
+        else f"Clearly above the random baseline (intervals apart): {', '.join(winners)}."
+    )
     return {"verb": verb, "figure": figure, "baseline": "random", "rows": rows, "refused": refused, "sentence": sentence, **about}

@@ -15,10 +15,17 @@ from whence.core.step import Step
 
 
 def curate(
-    pool: Pool, *, dedup: Sequence[str], filters: Sequence[str], keep: str, threshold: float, against: Pool | None, encoder: str,
+    pool: Pool,
+    *,
+    dedup: Sequence[str],
+    filters: Sequence[str],
+    keep: str,
+    threshold: float,
+    against: Pool | None,
+    encoder: str,
     ctx: Context,
 ) -> tuple[Selection, dict[str, Links]]:
-    """What is kept, a reason for the rest, and the links behind the reasons. The first reason found for a row is the one given."""
+    """What is kept, a reason for the rest, and the links behind the reasons. A row's first reason is given."""
     from whence.app.api import Lazy
     from whence.app.study.duplicates import with_spans
 
@@ -40,7 +47,9 @@ def curate(
                 found = finder(rest, ctx, observer=observer, against=against)
                 links[f"leak-{name}"] = with_spans(rest, against, found)
                 for h, t, w in zip(found.head, found.tail, found.weight, strict=True):
-                    dropped.setdefault(found.heads[h], f"repeats evaluation example {found.tails[t]} ({name}, {found.unit} {w:.3f})")
+                    dropped.setdefault(
+                        found.heads[h], f"repeats evaluation example {found.tails[t]} ({name}, {found.unit} {w:.3f})"
+                    )
             advance()
             rest = pool.take(Selection.without(pool, dropped, step=Step("curate")))
             found = finder(rest, ctx, observer=observer)
@@ -57,5 +66,7 @@ def curate(
 def _of_family(name: str, family: str, **params: object) -> Any:
     entry, _ = find(name, verb="curate")
     if entry.family != family:
-        raise BadInput(f"'{name}' is not a method of {family}", given=entry.id, do=f"see `whence methods --verb curate` for {family}")
+        raise BadInput(
+            f"'{name}' is not a method of {family}", given=entry.id, do=f"see `whence methods --verb curate` for {family}"
+        )
     return build(name, verb="curate", **params)

@@ -21,7 +21,8 @@ class Bars:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
         from rich.progress import Progress as Rich
 
-        self._rich = Rich(TextColumn("{task.description:>26}"), BarColumn(), MofNCompleteColumn(), _rate_column(), TimeElapsedColumn(),
+        self._rich = Rich(TextColumn("{task.description:>26}"), BarColumn(), MofNCompleteColumn(), _rate_column(),
+                          TimeElapsedColumn(),
                           TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True))
         self._open: list[Any] = []
         self._finished: dict[str, Any] = {}

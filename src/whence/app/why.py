@@ -21,12 +21,17 @@ from whence.core.tables import scores_of
 def _table(run: Path, name: str) -> pa.Table:
     path = run / name
     if not path.exists():
-        raise BadInput(f"The run has no {name}", path=run, do="run the study to its end: the same command goes on where it stopped")
+        raise BadInput(
+            f"The run has no {name}", path=run, do="run the study to its end: the same command goes on where it stopped"
+        )
     try:
         return pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise BadInput(f"The file cannot be read: {str(error).splitlines()[0]}", path=path,
-                       do="run the same study command again: it writes the file anew") from None
+        raise BadInput(
+            f"The file cannot be read: {str(error).splitlines()[0]}",
+            path=path,
+            do="run the same study command again: it writes the file anew",
+        ) from None
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:
@@ -39,7 +44,9 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         try:
             row = orjson.loads(line)
         except orjson.JSONDecodeError as error:
-            raise BadInput(f"The line is not JSON: {error}", path=path, line=number, do="mend the line, or run the study again") from None
+            raise BadInput(
+                f"The line is not JSON: {error}", path=path, line=number, do="mend the line, or run the study again"
+            ) from None
         if not isinstance(row, dict) or ID not in row:
             raise BadInput(f"The row has no {ID}", path=path, line=number, do="mend the line, or run the study again")
         out.append(row)
@@ -70,8 +77,15 @@ def why(run: str | Path, key: str) -> dict[str, Any]:
     row = {c: table.column(c)[at].as_py() for c in table.column_names}
     part = row.pop("whence_part", None)
     out: dict[str, Any] = {
-        "id": this, "part": part, "source": row.pop(SOURCE), "parents": row.pop(PARENTS, None) or [],
-        "fields": {k: v for k, v in row.items() if k != ID}, "signals": {}, "links": [], "status": "kept", "reason": None,
+        "id": this,
+        "part": part,
+        "source": row.pop(SOURCE),
+        "parents": row.pop(PARENTS, None) or [],
+        "fields": {k: v for k, v in row.items() if k != ID},
+        "signals": {},
+        "links": [],
+        "status": "kept",
+        "reason": None,
     }
     if part == "proof":
         out["status"] = "in the proof part: never trained on"
@@ -88,8 +102,16 @@ def why(run: str | Path, key: str) -> dict[str, Any]:
         texts = _texts(table, {r["tail"] if r["head"] == this else r["head"] for r in rows})
         for r in rows:
             other = r["tail"] if r["head"] == this else r["head"]
-            out["links"].append({"about": r["about"], "direction": "to" if r["head"] == this else "from", "other": other,
-                                 "weight": r["weight"], "unit": r["unit"], "text": texts.get(other, "")})
+            out["links"].append(
+                {
+                    "about": r["about"],
+                    "direction": "to" if r["head"] == this else "from",
+                    "other": other,
+                    "weight": r["weight"],
+                    "unit": r["unit"],
+                    "text": texts.get(other, ""),
+                }
+            )
     for name in ("dropped", "review"):
         for line in _lines(folder / f"{name}.jsonl"):
             if line.get(ID) == this:

@@ -60,7 +60,9 @@ class Selection:
     def rethreshold(self, pool: Pool, *, at_most: float | None = None, at_least: float | None = None) -> Selection:
         """The same evidence, cut elsewhere. Raises BadInput when this selection was not cut from scores."""
         if self.scores is None:
-            raise BadInput("This selection was not cut from scores", given=self.step.method, do="use the method that made it again")
+            raise BadInput(
+                "This selection was not cut from scores", given=self.step.method, do="use the method that made it again"
+            )
         return Selection.cut(pool, self.scores, at_most=at_most, at_least=at_least)
 
     def restore(self, ids: Iterable[str]) -> Selection:
@@ -69,8 +71,12 @@ class Selection:
         foreign = [this for this in back if this not in self.dropped]
         if foreign:
             raise BadInput(f"{foreign[0]} was not dropped", do="see dropped.jsonl for what was")
-        return Selection((*self.kept, *back), {k: v for k, v in self.dropped.items() if k not in set(back)},
-                         Step("restore", {"ids": list(back), "after": self.step.to_dict()}), self.scores)
+        return Selection(
+            (*self.kept, *back),
+            {k: v for k, v in self.dropped.items() if k not in set(back)},
+            Step("restore", {"ids": list(back), "after": self.step.to_dict()}),
+            self.scores,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         return {"kept": list(self.kept), "dropped": dict(self.dropped), "step": self.step.to_dict()}

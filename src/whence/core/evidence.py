@@ -46,14 +46,24 @@ class Scores:
             raise BadInput(f"'{self.name}' has {self.values.shape} values for {len(self.ids)} examples", legal="one per example")
         bad = np.flatnonzero(~np.isfinite(self.values))
         if len(bad):
-            raise BadInput(f"'{self.name}' is not finite for example {self.ids[bad[0]]}", given=self.values[bad[0]],
-                           do="put the example under missing with a reason")
+            raise BadInput(
+                f"'{self.name}' is not finite for example {self.ids[bad[0]]}",
+                given=self.values[bad[0]],
+                do="put the example under missing with a reason",
+            )
         if len(set(self.ids)) != len(self.ids) or not set(self.ids).isdisjoint(self.missing):
             raise BadInput(f"'{self.name}' names an example twice", legal="each id once, in ids or in missing")
 
     @classmethod
     def of(
-        cls, name: str, pool: Pool, values: ArrayLike, *, high: str, unit: str, step: Step,
+        cls,
+        name: str,
+        pool: Pool,
+        values: ArrayLike,
+        *,
+        high: str,
+        unit: str,
+        step: Step,
         missing: Mapping[str, str] | None = None,
     ) -> Scores:
         """Scores of a whole pool: `values` [len(pool)] in pool order; entries of `missing` ids are left out."""
@@ -94,11 +104,13 @@ class Scores:
 
     def to_arrow(self) -> pa.Table:
         """Columns `whence_id`, `value`, `missing` (reason, null where there is a value)."""
-        return pa.table({
-            "whence_id": pa.array([*self.ids, *self.missing], pa.string()),
-            "value": pa.array([*self.values.tolist(), *[None] * len(self.missing)], pa.float64()),
-            "missing": pa.array([*[None] * len(self.ids), *self.missing.values()], pa.string()),
-        })
+        return pa.table(
+            {
+                "whence_id": pa.array([*self.ids, *self.missing], pa.string()),
+                "value": pa.array([*self.values.tolist(), *[None] * len(self.missing)], pa.float64()),
+                "missing": pa.array([*[None] * len(self.ids), *self.missing.values()], pa.string()),
+            }
+        )
 
     def to_pandas(self) -> pd.DataFrame:
         """`to_arrow` as a data frame. Raises MissingExtra where pandas is not installed."""
@@ -134,7 +146,9 @@ class Links:
         object.__setattr__(self, "tail", np.asarray(self.tail, dtype=np.int32))
         object.__setattr__(self, "weight", np.asarray(self.weight, dtype=np.float64))
         if not (self.head.shape == self.tail.shape == self.weight.shape) or self.head.ndim != 1:
-            raise BadInput("Links need head, tail and weight of one length", given=(self.head.shape, self.tail.shape, self.weight.shape))
+            raise BadInput(
+                "Links need head, tail and weight of one length", given=(self.head.shape, self.tail.shape, self.weight.shape)
+            )
         if len(self.weight) and not np.isfinite(self.weight).all():
             raise BadInput("A link's weight is not finite", do="leave out pairs that could not be weighed")
         if self.notes is not None and len(self.notes) != len(self.weight):
@@ -142,12 +156,34 @@ class Links:
 
     @classmethod
     def between(
-        cls, heads: Pool, tails: Pool, head: ArrayLike, tail: ArrayLike, weight: ArrayLike, *,
-        kind: Kind, route: Route, high: str, unit: str, step: Step, notes: Iterable[str] | None = None,
+        cls,
+        heads: Pool,
+        tails: Pool,
+        head: ArrayLike,
+        tail: ArrayLike,
+        weight: ArrayLike,
+        *,
+        kind: Kind,
+        route: Route,
+        high: str,
+        unit: str,
+        step: Step,
+        notes: Iterable[str] | None = None,
     ) -> Links:
         """Links by row numbers of two pools."""
-        return cls(heads.ids, tails.ids, np.asarray(head, np.int32), np.asarray(tail, np.int32),
-                   np.asarray(weight, np.float64), kind, route, high, unit, step, None if notes is None else tuple(notes))
+        return cls(
+            heads.ids,
+            tails.ids,
+            np.asarray(head, np.int32),
+            np.asarray(tail, np.int32),
+            np.asarray(weight, np.float64),
+            kind,
+            route,
+            high,
+            unit,
+            step,
+            None if notes is None else tuple(notes),
+        )
 
     def __len__(self) -> int:
         return len(self.weight)
@@ -164,7 +200,13 @@ class Links:
         return self._partners(key, self.tails, self.tail, self.heads, self.head, k)
 
     def _partners(
-        self, key: str, mine: tuple[str, ...], at: NDArray[np.int32], theirs: tuple[str, ...], other: NDArray[np.int32], k: int | None
+        self,
+        key: str,
+        mine: tuple[str, ...],
+        at: NDArray[np.int32],
+        theirs: tuple[str, ...],
+        other: NDArray[np.int32],
+        k: int | None,
     ) -> list[tuple[str, float]]:
         if key not in mine:
             return []
@@ -175,8 +217,19 @@ class Links:
     def where(self, mask: NDArray[np.bool_]) -> Links:
         """The links under a mask [m]."""
         notes = None if self.notes is None else tuple(n for n, m in zip(self.notes, mask, strict=True) if m)
-        return Links(self.heads, self.tails, self.head[mask], self.tail[mask], self.weight[mask], self.kind, self.route,
-                     self.high, self.unit, self.step, notes)
+        return Links(
+            self.heads,
+            self.tails,
+            self.head[mask],
+            self.tail[mask],
+            self.weight[mask],
+            self.kind,
+            self.route,
+            self.high,
+            self.unit,
+            self.step,
+            notes,
+        )
 
     def to_arrow(self) -> pa.Table:
         """Columns head, tail (ids), weight, kind, route, unit, method, note."""
@@ -185,13 +238,18 @@ class Links:
         def same(value: str) -> pa.Array:
             return pa.DictionaryArray.from_arrays(pa.array(np.zeros(m, np.int8)), pa.array([value], pa.string()))
 
-        return pa.table({
-            "head": pa.array(np.array(self.heads, dtype=object)[self.head] if m else [], pa.string()),
-            "tail": pa.array(np.array(self.tails, dtype=object)[self.tail] if m else [], pa.string()),
-            "weight": pa.array(self.weight),
-            "kind": same(self.kind), "route": same(self.route), "unit": same(self.unit), "method": same(self.step.method),
-            "note": pa.array(self.notes if self.notes is not None else [None] * m, pa.string()),
-        })
+        return pa.table(
+            {
+                "head": pa.array(np.array(self.heads, dtype=object)[self.head] if m else [], pa.string()),
+                "tail": pa.array(np.array(self.tails, dtype=object)[self.tail] if m else [], pa.string()),
+                "weight": pa.array(self.weight),
+                "kind": same(self.kind),
+                "route": same(self.route),
+                "unit": same(self.unit),
+                "method": same(self.step.method),
+                "note": pa.array(self.notes if self.notes is not None else [None] * m, pa.string()),
+            }
+        )
 
     def to_pandas(self) -> pd.DataFrame:
         """`to_arrow` as a data frame. Raises MissingExtra where pandas is not installed."""
@@ -213,5 +271,12 @@ class Finding:
     evidence: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        return {"check": self.check, "figure": self.figure, "interval": self.interval, "unit": self.unit,
-                "verdict": self.verdict, "evidence": list(self.evidence), "step": self.step.to_dict()}
+        return {
+            "check": self.check,
+            "figure": self.figure,
+            "interval": self.interval,
+            "unit": self.unit,
+            "verdict": self.verdict,
+            "evidence": list(self.evidence),
+            "step": self.step.to_dict(),
+        }

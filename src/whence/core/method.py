@@ -55,8 +55,16 @@ def legal_text(meta: Mapping[str, Any]) -> str:
     """The legal set of a parameter in words: `1 or more`, `between 0 and 1`, `one of 'a', 'b'`."""
     if meta.get("choices") is not None:
         return "one of " + ", ".join(repr(c) for c in meta["choices"])
-    low = f"{meta['ge']:g} or more" if meta.get("ge") is not None else (f"above {meta['gt']:g}" if meta.get("gt") is not None else "")
-    high = f"{meta['le']:g} or less" if meta.get("le") is not None else (f"below {meta['lt']:g}" if meta.get("lt") is not None else "")
+    low = (
+        f"{meta['ge']:g} or more"
+        if meta.get("ge") is not None
+        else (f"above {meta['gt']:g}" if meta.get("gt") is not None else "")
+    )
+    high = (
+        f"{meta['le']:g} or less"
+        if meta.get("le") is not None
+        else (f"below {meta['lt']:g}" if meta.get("lt") is not None else "")
+    )
     return " and ".join(p for p in (low, high) if p)
 
 

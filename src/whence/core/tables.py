@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
@@ -67,8 +66,19 @@ def links_of(table: pa.Table) -> Links:
     tails, tail = _coded(table.column("tail"))
     first: dict[str, Any] = {c: table.column(c)[0].as_py() if table.num_rows else "" for c in ("kind", "route", "unit", "method")}
     notes = table.column("note").to_pylist()
-    return Links(heads, tails, head, tail, table.column("weight").to_numpy(), first["kind"] or "near", first["route"] or "text", "",
-                 first["unit"], Step(first["method"]), tuple(notes) if any(n is not None for n in notes) else None)
+    return Links(
+        heads,
+        tails,
+        head,
+        tail,
+        table.column("weight").to_numpy(),
+        first["kind"] or "near",
+        first["route"] or "text",
+        "",
+        first["unit"],
+        Step(first["method"]),
+        tuple(notes) if any(n is not None for n in notes) else None,
+    )
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[tuple[str, ...], NDArray[np.int32]]:

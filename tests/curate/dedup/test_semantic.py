@@ -25,7 +25,9 @@ def test_blocked_pairs_equal_brute_force(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_across_two_sets() -> None:
     X, Y = unit(30, 3, 1), unit(20, 3, 2)
     head, tail, _ = close_pairs(X, Y, 0.9)
-    assert list(zip(head.tolist(), tail.tolist(), strict=True)) == [(i, j) for i in range(30) for j in range(20) if X[i] @ Y[j] >= 0.9]
+    assert list(zip(head.tolist(), tail.tolist(), strict=True)) == [
+        (i, j) for i in range(30) for j in range(20) if X[i] @ Y[j] >= 0.9
+    ]
 
 
 def test_refuses_without_an_encoder() -> None:

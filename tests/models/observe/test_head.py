@@ -24,8 +24,13 @@ def pool(n: int = 120, seed: int = 0) -> Pool:
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 3, n)
     angle = y * 2.1 + rng.normal(0, 0.25, n)
-    return Pool.from_rows([{"text": f"{np.cos(a):.6f} {np.sin(a):.6f}", "label": "abc"[c], "n": i} for i, (a, c) in enumerate(zip(angle, y, strict=True))],
-                          roles={"text": "text", "label": "label"})
+    return Pool.from_rows(
+        [
+            {"text": f"{np.cos(a):.6f} {np.sin(a):.6f}", "label": "abc"[c], "n": i}
+            for i, (a, c) in enumerate(zip(angle, y, strict=True))
+        ],
+        roles={"text": "text", "label": "label"},
+    )
 
 
 @pytest.fixture
@@ -52,8 +57,13 @@ def test_out_of_fold_probabilities_do_not_depend_on_the_order_of_the_file(ctx: C
 
 def test_out_of_fold_means_that_a_flipped_label_is_not_believed(ctx: Context) -> None:
     p = pool()
-    flipped = Pool.from_rows([{**e.fields, "label": "c" if i == 0 and e.fields["label"] != "c" else "a" if i == 0 else e.fields["label"]}
-                              for i, e in enumerate(p)], roles=p.roles)
+    flipped = Pool.from_rows(
+        [
+            {**e.fields, "label": "c" if i == 0 and e.fields["label"] != "c" else "a" if i == 0 else e.fields["label"]}
+            for i, e in enumerate(p)
+        ],
+        roles=p.roles,
+    )
     found = Observer(Columns(), ctx, head_c=1.0).class_probs(flipped)
     own = found.probs[np.arange(len(p)), found.codes]
     assert own[0] == own.min() and own[0] < 0.2
@@ -64,7 +74,7 @@ def test_penalty_is_chosen_from_the_grid_once(ctx: Context) -> None:
 
     p = pool()
     c = Observer(Columns(), ctx).head(p).C
-    assert c in GRID and Observer(Columns(), ctx).head(p).C == c
+    assert c in GRID and c == Observer(Columns(), ctx).head(p).C
 
 
 def test_curvature_is_that_of_the_head(ctx: Context) -> None:
@@ -80,10 +90,14 @@ def test_refusals(ctx: Context) -> None:
     bare = Pool.from_rows([{"text": "1 0"}], roles={"text": "text"})
     with pytest.raises(NotCapable, match="no label column"):
         observer.head(bare)
-    same = Pool.from_rows([{"text": "1 0", "label": "a"}, {"text": "0 1", "label": "a"}], roles={"text": "text", "label": "label"})
+    same = Pool.from_rows(
+        [{"text": "1 0", "label": "a"}, {"text": "0 1", "label": "a"}], roles={"text": "text", "label": "label"}
+    )
     with pytest.raises(NotCapable, match="two classes"):
         observer.head(same)
-    holes = Pool.from_rows([{"text": "1 0", "label": "a"}, {"text": "0 1", "label": None}], roles={"text": "text", "label": "label"})
+    holes = Pool.from_rows(
+        [{"text": "1 0", "label": "a"}, {"text": "0 1", "label": None}], roles={"text": "text", "label": "label"}
+    )
     with pytest.raises(NotCapable, match="1 of 2 without one"):
         observer.class_probs(holes)
     with pytest.raises(BadInput, match="head_c"):

@@ -26,15 +26,28 @@ SHARES = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20)
 
 
 def decide(
-    parts: Parts, recipe: Recipe, scores: Mapping[str, Scores], links: Mapping[str, Links], observer: Observer, ctx: Context, run: Run
+    parts: Parts,
+    recipe: Recipe,
+    scores: Mapping[str, Scores],
+    links: Mapping[str, Links],
+    observer: Observer,
+    ctx: Context,
+    run: Run,
 ) -> dict[str, Any]:
     """Choose a drop list on the validation part, prove it on the proof part, and say what came of it.
 
     Returns {"sentence", "detail", "verdict", "drop": {id: reason}, "review": [{...}], "expected", "proven", "tried"}.
     """
-    inputs = {"data": fingerprint(parts), "train": parts.train.fingerprint, "by": observer.fingerprint, "metric": recipe.metric,
-              "seed": recipe.seed, "methods": [[n, params_of(build(n, verb="score"))] for n in CANDIDATES], "shares": list(SHARES),
-              "version": 2}
+    inputs = {
+        "data": fingerprint(parts),
+        "train": parts.train.fingerprint,
+        "by": observer.fingerprint,
+        "metric": recipe.metric,
+        "seed": recipe.seed,
+        "methods": [[n, params_of(build(n, verb="score"))] for n in CANDIDATES],
+        "shares": list(SHARES),
+        "version": 2,
+    }
     made = run.step("decide", inputs, lambda: _decide(parts, recipe, scores, links, observer, ctx))
     return dict(made["result"])
 
@@ -45,10 +58,15 @@ def _repeats(pool: Pool, links: Mapping[str, Links], ctx: Context) -> dict[str, 
         return {}
     near = links["near"]
     at = {this: i for i, this in enumerate(pool.ids)}
-    pairs = [(at[near.heads[h]], at[near.tails[t]], w) for h, t, w in zip(near.head, near.tail, near.weight, strict=True)
-             if near.heads[h] in at and near.tails[t] in at]
+    pairs = [
+        (at[near.heads[h]], at[near.tails[t]], w)
+        for h, t, w in zip(near.head, near.tail, near.weight, strict=True)
+        if near.heads[h] in at and near.tails[t] in at
+    ]
     head, tail, weight = (np.array(column) for column in zip(*pairs, strict=True)) if pairs else (np.zeros(0),) * 3
-    inside = Links.between(pool, pool, head, tail, weight, kind="near", route="text", high=near.high, unit=near.unit, step=near.step)
+    inside = Links.between(
+        pool, pool, head, tail, weight, kind="near", route="text", high=near.high, unit=near.unit, step=near.step
+    )
     return dict(build("one-per-cluster", verb="curate")(pool, inside, ctx).dropped)
 
 
@@ -78,14 +96,18 @@ def _decide(
     gone = [set(_repeats(parts.fit, links, ctx))] + [set(_suspects(parts.fit, of_fit, n, s)) for n, s in plans[1:]]
     y = observer.codes(parts.fit, parts.names)
     everything = np.arange(len(parts.fit))
-    subsets = [everything] + [np.array([i for i, this in enumerate(parts.fit.ids) if this not in g], dtype=np.int64) for g in gone]
+    subsets = [everything] + [
+        np.array([i for i, this in enumerate(parts.fit.ids) if this not in g], dtype=np.int64) for g in gone
+    ]
     heads = fit(observer.embeddings(parts.fit), y, n_classes, subsets=subsets, C=c, tol=1e-3)
     z = log_softmax(logits(heads, observer.embeddings(parts.valid)))
     yv = observer.codes(parts.valid, parts.names)
     ours = z[:, np.arange(len(yv)), yv]
     rank = [_metric(answers, yv, recipe) for answers in z.argmax(axis=2)]
-    tried: list[dict[str, Any]] = [{"plan": n, "share": s, "dropped": len(parts.fit) - len(rows), "metric": float(r), "log_prob": float(lp)}
-             for (n, s), rows, r, lp in zip([("keep everything", 0.0), *plans], subsets, rank, ours.mean(axis=1), strict=True)]
+    tried: list[dict[str, Any]] = [
+        {"plan": n, "share": s, "dropped": len(parts.fit) - len(rows), "metric": float(r), "log_prob": float(lp)}
+        for (n, s), rows, r, lp in zip([("keep everything", 0.0), *plans], subsets, rank, ours.mean(axis=1), strict=True)
+    ]
     best = least_drastic(rank, z.argmax(axis=2) == yv, [t["dropped"] for t in tried])
     expected = _difference(z[best].argmax(axis=1), z[0].argmax(axis=1), yv, recipe, ctx, "study/expected")
 
@@ -107,16 +129,29 @@ def _decide(
     proven = _difference(after, before, yp, recipe, ctx, "study/proven")
     at = np.arange(len(yp))
     proven["log_prob"] = float((zp[1][at, yp] - zp[0][at, yp]).mean())
-    verdict = "no difference" if not drop or proven["low"] <= 0 <= proven["high"] else ("improves" if proven["low"] > 0 else "worse")
+    verdict = (
+        "no difference" if not drop or proven["low"] <= 0 <= proven["high"] else ("improves" if proven["low"] > 0 else "worse")
+    )
     review_by = "consensus" if "consensus" in scores else next((n for n in CANDIDATES if n in scores), None)
     review = [] if review_by is None else _suspects(parts.train, scores, review_by, min(0.05, 200 / max(1, len(parts.train))))
     sentence, detail = words(verdict, plan, share, drop, expected, proven, recipe, len(parts.train), len(parts.proof))
-    return {"result": {
-        "sentence": sentence, "detail": detail, "verdict": verdict, "plan": plan, "share": share,
-        "drop": drop if verdict == "improves" else {}, "considered": drop,
-        "review": [{"id": k, "reason": v} for k, v in reasons(parts.train, review, review_by or "", scores, observer).items()],
-        "expected": expected, "proven": proven, "tried": tried,
-    }}
+    return {
+        "result": {
+            "sentence": sentence,
+            "detail": detail,
+            "verdict": verdict,
+            "plan": plan,
+            "share": share,
+            "drop": drop if verdict == "improves" else {},
+            "considered": drop,
+            "review": [
+                {"id": k, "reason": v} for k, v in reasons(parts.train, review, review_by or "", scores, observer).items()
+            ],
+            "expected": expected,
+            "proven": proven,
+            "tried": tried,
+        }
+    }
 
 
 def least_drastic(rank: Sequence[float], right: NDArray[np.bool_], dropped: Sequence[int]) -> int:
@@ -145,8 +180,10 @@ def reasons(pool: Pool, ids: list[str], name: str, scores: Mapping[str, Scores],
         i = pool.position(this)
         p, given = probs.probs[i], int(probs.codes[i])
         other = int(np.argmax(np.where(np.arange(len(p)) == given, -1.0, p)))
-        out[this] = (f"label '{probs.names[given]}' looks wrong: models that never saw this row give it {p[given]:.2f} and "
-                     f"'{probs.names[other]}' {p[other]:.2f} ({name} {scores[name][this]:.3g}, place {place} of {len(pool)})")
+        out[this] = (
+            f"label '{probs.names[given]}' looks wrong: models that never saw this row give it {p[given]:.2f} and "
+            f"'{probs.names[other]}' {p[other]:.2f} ({name} {scores[name][this]:.3g}, place {place} of {len(pool)})"
+        )
     return out
 
 
@@ -169,33 +206,62 @@ def _difference(
     if recipe.metric == "accuracy":
         delta, low, high = difference_interval(after == truth, before == truth, rng)
     else:
-        draws = np.array([_metric(after[r], truth[r], recipe) - _metric(before[r], truth[r], recipe)
-                          for r in rng.integers(0, len(truth), (1000, len(truth)))])
+        draws = np.array(
+            [
+                _metric(after[r], truth[r], recipe) - _metric(before[r], truth[r], recipe)
+                for r in rng.integers(0, len(truth), (1000, len(truth)))
+            ]
+        )
         delta = _metric(after, truth, recipe) - _metric(before, truth, recipe)
         low, high = np.quantile(draws, [0.025, 0.975])
-    return {"delta": float(delta), "low": float(low), "high": float(high), "metric": recipe.metric,
-            "before": _metric(before, truth, recipe), "after": _metric(after, truth, recipe), "n": len(truth)}
+    return {
+        "delta": float(delta),
+        "low": float(low),
+        "high": float(high),
+        "metric": recipe.metric,
+        "before": _metric(before, truth, recipe),
+        "after": _metric(after, truth, recipe),
+        "n": len(truth),
+    }
 
 
 def words(
-    verdict: str, plan: str, share: float, drop: Mapping[str, str], expected: Mapping[str, Any], proven: Mapping[str, Any],
-    recipe: Recipe, n: int, m: int,
+    verdict: str,
+    plan: str,
+    share: float,
+    drop: Mapping[str, str],
+    expected: Mapping[str, Any],
+    proven: Mapping[str, Any],
+    recipe: Recipe,
+    n: int,
+    m: int,
 ) -> tuple[str, str]:
     """The recommendation in one sentence, and the figures behind it."""
     by = {"repeats": "rows that repeat another", "keep everything": ""}.get(plan, f"rows whose label looks wrong (by {plan})")
-    change = (f"{100 * proven['delta']:+.1f} points of {recipe.metric} on {m:,} proof examples "
-              f"(95 % interval {100 * proven['low']:+.1f} to {100 * proven['high']:+.1f})")
+    change = (
+        f"{100 * proven['delta']:+.1f} points of {recipe.metric} on {m:,} proof examples "
+        f"(95 % interval {100 * proven['low']:+.1f} to {100 * proven['high']:+.1f})"
+    )
     levels = f"from {100 * proven['before']:.1f} % to {100 * proven['after']:.1f} %"
     promised = f"the validation part had promised {100 * expected['delta']:+.1f}"
     if not drop:
-        return ("Keep everything: no drop list that was tried does better.",
-                f"With all {n:,} examples, {recipe.metric} on the proof part is {100 * proven['before']:.1f} %; no plan beat that on the validation part.")
+        return (
+            "Keep everything: no drop list that was tried does better.",
+            f"With all {n:,} examples, {recipe.metric} on the proof part is {100 * proven['before']:.1f} %; "
+            "no plan did better on the validation part.",
+        )
     if verdict == "improves":
-        return (f"Drop {len(drop):,} of {n:,} training examples: proven {change}.",
-                f"They are {by}; {recipe.metric} goes {levels}, and {promised}.")
+        return (
+            f"Drop {len(drop):,} of {n:,} training examples: proven {change}.",
+            f"They are {by}; {recipe.metric} goes {levels}, and {promised}.",
+        )
     if verdict == "worse":
-        return ("Keep everything: the drop list that looked best does harm.",
-                f"Dropping {len(drop):,} {by} changes {change}, {levels}; {promised}.")
-    return ("Keep everything: nothing that was tried is proven to beat it.",
-            f"Dropping {len(drop):,} {by} changes {change}, an interval that holds zero; {promised}. "
-            "The rows most likely mislabelled are listed for review.")
+        return (
+            "Keep everything: the drop list that looked best does harm.",
+            f"Dropping {len(drop):,} {by} changes {change}, {levels}; {promised}.",
+        )
+    return (
+        "Keep everything: nothing that was tried is proven to beat it.",
+        f"Dropping {len(drop):,} {by} changes {change}, an interval that holds zero; {promised}. "
+        "The rows most likely mislabelled are listed for review.",
+    )

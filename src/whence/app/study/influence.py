@@ -42,10 +42,20 @@ def datamodeling_score(
     Returns {"value", "low", "high", "retrains", "queries", "sentence", "contrast": [{"name", "lds"}]}.
     """
     if recipe.retrains < 5 or len(parts.fit) < 20 or len(parts.valid) < 2:
-        return {"value": None, "sentence": "The influence figures were not checked against retraining: too few examples or --retrains below 5.",
-                "contrast": [], "retrains": 0}
-    inputs = {"data": fingerprint(parts), "by": observer.fingerprint, "retrains": recipe.retrains, "seed": recipe.seed,
-              "methods": [[n, params_of(build(n, verb="trace"))] for n in TRACERS], "version": 1}
+        return {
+            "value": None,
+            "sentence": "The influence figures were not checked against retraining: too few examples or --retrains below 5.",
+            "contrast": [],
+            "retrains": 0,
+        }
+    inputs = {
+        "data": fingerprint(parts),
+        "by": observer.fingerprint,
+        "retrains": recipe.retrains,
+        "seed": recipe.seed,
+        "methods": [[n, params_of(build(n, verb="trace"))] for n in TRACERS],
+        "version": 1,
+    }
     made = run.step("datamodeling-score", inputs, lambda: _measure(parts, recipe, scores, observer, ctx))
     return dict(made["result"])
 
@@ -90,12 +100,21 @@ def _measure(parts: Parts, recipe: Recipe, scores: dict[str, Scores], observer: 
             values, _ = scores[name].aligned(parts.fit.ids)
             found = _against(np.repeat(values[:, None], len(Xq), axis=1), masks, outputs, ctx)
             contrast.append({"name": f"{name} (one number for all)", "lds": found and found["value"]})
-    return {"result": {**main, "retrains": retrains, "queries": len(queries), "contrast": contrast,
-                       "sentence": words(main.get("value"), retrains)}}
+    return {
+        "result": {
+            **main,
+            "retrains": retrains,
+            "queries": len(queries),
+            "contrast": contrast,
+            "sentence": words(main.get("value"), retrains),
+        }
+    }
 
 
-def _against(effects: NDArray[Any], masks: NDArray[np.bool_], outputs: NDArray[Any], ctx: Context) -> dict[str, float | None] | None:
-    """The score of these effects with its interval; None where no answer moves between the retrained heads, or none is said to."""
+def _against(
+    effects: NDArray[Any], masks: NDArray[np.bool_], outputs: NDArray[Any], ctx: Context
+) -> dict[str, float | None] | None:
+    """The score of these effects with its interval; None where no answer moves, or none is said to."""
     from whence.kernels.influence import lds
 
     if not ((np.ptp(outputs, axis=0) > 0) & (np.ptp(masks.astype(np.float64) @ effects.astype(np.float64), axis=0) > 0)).any():
@@ -109,13 +128,18 @@ def words(value: float | None, retrains: int) -> str:
     if value is None:
         return "Influence could not be checked against retraining here."
     how = (
-        "so the influence figures can be read as what removing examples would really do" if value >= 0.8 else
-        "so the order of influence is informative, but single figures are rough" if value >= 0.5 else
-        "so influence is a weak guide here: treat single rows as suggestions and look at them" if value >= 0.2 else
-        "which is close to none: do not act on influence here"
+        "so the influence figures can be read as what removing examples would really do"
+        if value >= 0.8
+        else "so the order of influence is informative, but single figures are rough"
+        if value >= 0.5
+        else "so influence is a weak guide here: treat single rows as suggestions and look at them"
+        if value >= 0.2
+        else "which is close to none: do not act on influence here"
     )
-    return (f"Over {retrains} retrainings on random halves, predicted and real changes of the answers correlate at {value:.2f} "
-            f"(Spearman; 1 is perfect, 0 is chance), {how}.")
+    return (
+        f"Over {retrains} retrainings on random halves, predicted and real changes of the answers correlate at {value:.2f} "
+        f"(Spearman; 1 is perfect, 0 is chance), {how}."
+    )
 
 
 def _finite(value: float) -> float | None:

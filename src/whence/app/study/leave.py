@@ -43,7 +43,10 @@ def write_pool(folder: Path, parts: Parts) -> None:
     valid = set(parts.valid.ids)
     part = ["validation" if this in valid else "fit" for this in parts.train.ids]
     train, proof = _one_type(_plain(parts.train.table), _plain(parts.proof.table))
-    tables = [train.append_column(PART, pa.array(part, pa.string())), proof.append_column(PART, pa.array(["proof"] * len(proof), pa.string()))]
+    tables = [
+        train.append_column(PART, pa.array(part, pa.string())),
+        proof.append_column(PART, pa.array(["proof"] * len(proof), pa.string())),
+    ]
     write_table(folder / "pool.parquet", pa.concat_tables(tables, promote_options="permissive"))
 
 
@@ -59,7 +62,9 @@ def _one_type(train: pa.Table, proof: pa.Table) -> tuple[pa.Table, pa.Table]:
 
 
 def _as_text(column: pa.ChunkedArray) -> pa.Array:
-    return pa.array([v if v is None or isinstance(v, str) else orjson.dumps(v, default=str).decode() for v in column.to_pylist()], pa.string())
+    return pa.array(
+        [v if v is None or isinstance(v, str) else orjson.dumps(v, default=str).decode() for v in column.to_pylist()], pa.string()
+    )
 
 
 def _plain(table: pa.Table) -> pa.Table:
@@ -81,7 +86,7 @@ def write_links(folder: Path, links: Mapping[str, Links]) -> None:
 
 
 def write_decision(folder: Path, train: Pool, drop: Mapping[str, str], review: list[dict[str, str]] | None) -> None:
-    """`kept.jsonl`, `dropped.jsonl` (with `whence_reason`) and, unless None, `review.jsonl` (with `whence_reason`), each whole."""
+    """`kept.jsonl`, `dropped.jsonl` and, unless None, `review.jsonl` (both with `whence_reason`), each whole."""
     rows = train.table.drop_columns([PARENTS]).to_pylist()
     lines: dict[str, list[bytes]] = {"kept": [], "dropped": []}
     by_id = {}
@@ -109,7 +114,12 @@ def _line(row: Mapping[str, Any]) -> bytes:
 
 
 def leave(
-    run: Run, parts: Parts, scores: Mapping[str, Scores], links: Mapping[str, Links], decision: Mapping[str, Any], payload: Mapping[str, Any]
+    run: Run,
+    parts: Parts,
+    scores: Mapping[str, Scores],
+    links: Mapping[str, Links],
+    decision: Mapping[str, Any],
+    payload: Mapping[str, Any],
 ) -> None:
     """Write everything. Each file is replaced whole, so a reader never sees half a run."""
     from whence.app.report import write_report
@@ -138,7 +148,9 @@ def payload_of(
     decision, lds, curves = study["decision"], study["lds"], study["room"]
     train, proof = parts.train, parts.proof
     texts = {this: t for pool in (train, proof) for this, t in zip(pool.ids, pool.texts, strict=True)}
-    labels = {this: parts_labels for pool in (train, proof) for this, parts_labels in zip(pool.ids, _label_texts(pool), strict=True)}
+    labels = {
+        this: parts_labels for pool in (train, proof) for this, parts_labels in zip(pool.ids, _label_texts(pool), strict=True)
+    }
 
     def row(this: str) -> dict[str, Any]:
         return {"id": this, "text": texts.get(this, "")[:1000], "label": labels.get(this, "")}
@@ -151,42 +163,89 @@ def payload_of(
     xy, xyp = project(X, Xp)
     ids = [train.ids[i] for i in keep] + [proof.ids[i] for i in keep_p]
     planted = parts.planted or {}
-    columns = [{"key": n, "name": n, "high": s.high, "unit": s.unit, "doc": find(n, verb="score")[0].card.line, "method": s.step.method,
-                "suspect": _SUSPECT.get(NOISE.get(n, -1 if n in TARGETED else 0))} for n, s in scores.items()]
+    columns = [
+        {
+            "key": n,
+            "name": n,
+            "high": s.high,
+            "unit": s.unit,
+            "doc": find(n, verb="score")[0].card.line,
+            "method": s.step.method,
+            "suspect": _SUSPECT.get(NOISE.get(n, -1 if n in TARGETED else 0)),
+        }
+        for n, s in scores.items()
+    ]
     counts = {n: len(links[n]) for n in ("exact", "near", "semantic") if n in links}
     counts["leaked"] = len(study["leaks"])
     recommendation = {
-        "sentence": decision["sentence"], "detail": decision["detail"], "verdict": decision["verdict"], "drop": len(decision["drop"]),
-        "keep": len(train) - len(decision["drop"]), "expected": decision["expected"], "proven": decision["proven"],
+        "sentence": decision["sentence"],
+        "detail": decision["detail"],
+        "verdict": decision["verdict"],
+        "drop": len(decision["drop"]),
+        "keep": len(train) - len(decision["drop"]),
+        "expected": decision["expected"],
+        "proven": decision["proven"],
         "reasons": _reasons(decision["drop"]) or [{"reason": "listed for review", "count": len(decision["review"])}],
     }
     influence = scores.get("influence")
     return {
-        "title": f"Study of {Path(run.recipe['train']).name}", "run": run.folder.name, "command": " ".join(study["command"]),
-        "created": study["created"], "version": study["version"], "seed": run.recipe["seed"],
+        "title": f"Study of {Path(run.recipe['train']).name}",
+        "run": run.folder.name,
+        "command": " ".join(study["command"]),
+        "created": study["created"],
+        "version": study["version"],
+        "seed": run.recipe["seed"],
         "data": {
-            "train": {"name": Path(run.recipe["train"]).name, "n": len(train), "fit": len(parts.fit), "quarantined": len(parts.quarantined)},
-            "valid": {"n": len(parts.valid)}, "proof": {"n": len(proof)}, "origin": parts.origin,
-            "classes": _classes(parts), "roles": list(parts.roles), "quarantined": list(parts.quarantined)[:200],
-            "encoder": study["encoder"], "notes": list(parts.notes) + study["notes"],
+            "train": {
+                "name": Path(run.recipe["train"]).name,
+                "n": len(train),
+                "fit": len(parts.fit),
+                "quarantined": len(parts.quarantined),
+            },
+            "valid": {"n": len(parts.valid)},
+            "proof": {"n": len(proof)},
+            "origin": parts.origin,
+            "classes": _classes(parts),
+            "roles": list(parts.roles),
+            "quarantined": list(parts.quarantined)[:200],
+            "encoder": study["encoder"],
+            "notes": list(parts.notes) + study["notes"],
         },
-        "recommendation": recommendation, "checks": study["checks"],
+        "recommendation": recommendation,
+        "checks": study["checks"],
         "duplicates": {"counts": counts, "pairs": _pairs(links, row), "leak_effect": study["leak_effect"]},
         "signals": {"columns": columns, "correlation": _correlation(scores, train.ids), "found": study["found"]},
         "examples": {
-            "id": ids, "text": [texts[i][:_TEXT] for i in ids], "label": [labels[i] for i in ids],
+            "id": ids,
+            "text": [texts[i][:_TEXT] for i in ids],
+            "label": [labels[i] for i in ids],
             "part": ["validation" if i in valid else "train" for i in ids[: len(keep)]] + ["proof"] * len(keep_p),
-            "x": [*_round(xy[keep, 0]), *_round(xyp[keep_p, 0])], "y": [*_round(xy[keep, 1]), *_round(xyp[keep_p, 1])],
-            "dropped": [decision["drop"].get(i) for i in ids], "planted": [planted.get(i) for i in ids],
-            "scores": {n: _column(s, ids) for n, s in scores.items()}, "projection": "PCA", "total": len(train) + len(proof),
+            "x": [*_round(xy[keep, 0]), *_round(xyp[keep_p, 0])],
+            "y": [*_round(xy[keep, 1]), *_round(xyp[keep_p, 1])],
+            "dropped": [decision["drop"].get(i) for i in ids],
+            "planted": [planted.get(i) for i in ids],
+            "scores": {n: _column(s, ids) for n, s in scores.items()},
+            "projection": "PCA",
+            "total": len(train) + len(proof),
         },
-        "influence": None if influence is None else {
-            "key": "influence", "lds": lds, "contrast": [c for c in lds["contrast"] if c.get("lds") is not None],
-            "helpful": influence.top(12), "harmful": influence.top(12, highest=False), "unit": influence.unit, "high": influence.high,
+        "influence": None
+        if influence is None
+        else {
+            "key": "influence",
+            "lds": lds,
+            "contrast": [c for c in lds["contrast"] if c.get("lds") is not None],
+            "helpful": influence.top(12),
+            "harmful": influence.top(12, highest=False),
+            "unit": influence.unit,
+            "high": influence.high,
             "rows": {this: row(this) for this in (*influence.top(12), *influence.top(12, highest=False))},
         },
-        "curves": curves, "traces": _traces(study["wrong"], links, row), "arena": [],
-        "timings": run.steps, "versions": versions(), "files": [{"name": n, "what": w} for n, w in FILES],
+        "curves": curves,
+        "traces": _traces(study["wrong"], links, row),
+        "arena": [],
+        "timings": run.steps,
+        "versions": versions(),
+        "files": [{"name": n, "what": w} for n, w in FILES],
     }
 
 
@@ -226,9 +285,16 @@ def _pairs(links: Mapping[str, Links], row: Any, most: int = 150) -> list[dict[s
         order = np.argsort(-found.weight, kind="stable")[: most if name.startswith("leak") else most // 3]
         for i in order:
             spans = orjson.loads(found.notes[i]) if found.notes and found.notes[i] else []
-            out.append({"kind": name.removeprefix("leak-"), "scope": "leak" if name.startswith("leak") else "train",
-                        "a": row(found.heads[found.head[i]]), "b": row(found.tails[found.tail[i]]),
-                        "similarity": round(float(found.weight[i]), 4), "spans": spans})
+            out.append(
+                {
+                    "kind": name.removeprefix("leak-"),
+                    "scope": "leak" if name.startswith("leak") else "train",
+                    "a": row(found.heads[found.head[i]]),
+                    "b": row(found.tails[found.tail[i]]),
+                    "similarity": round(float(found.weight[i]), 4),
+                    "spans": spans,
+                }
+            )
     return out
 
 
@@ -258,8 +324,15 @@ def _traces(wrong: list[dict[str, Any]], links: Mapping[str, Links], row: Any, m
         pushed = [{**row(t), "weight": round(w, 5)} for t, w in partners if w < 0][:6]
         against = [{**row(t), "weight": round(w, 5)} for t, w in partners if w > 0][:6]
         near_rows = [] if near is None else sorted(near.of_head(case["id"]), key=lambda p: -p[1])[:5]
-        out.append({**row(case["id"]), **case, "pushed": pushed, "against": against,
-                    "neighbours": [{**row(t), "similarity": round(w, 4)} for t, w in near_rows]})
+        out.append(
+            {
+                **row(case["id"]),
+                **case,
+                "pushed": pushed,
+                "against": against,
+                "neighbours": [{**row(t), "similarity": round(w, 4)} for t, w in near_rows],
+            }
+        )
     return out
 
 

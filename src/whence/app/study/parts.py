@@ -76,16 +76,31 @@ def rows_of(pool: Pool, rows: NDArray[np.int64], name: str) -> Pool:
 
 def load_parts(recipe: Recipe, run: Run, ctx: Context) -> Parts:
     """Read, check, plant and split. One step of the run."""
-    inputs = {"train": digest(recipe.train), "test": recipe.test and digest(recipe.test), "text": recipe.text,
-              "label": recipe.label, "limit": recipe.limit, "plant": recipe.plant, "seed": recipe.seed, "version": 2}
+    inputs = {
+        "train": digest(recipe.train),
+        "test": recipe.test and digest(recipe.test),
+        "text": recipe.text,
+        "label": recipe.label,
+        "limit": recipe.limit,
+        "plant": recipe.plant,
+        "seed": recipe.seed,
+        "version": 2,
+    }
     made = run.step("load", inputs, lambda: _load(recipe, ctx))
     roles = made["roles_of"]
     train = Pool(made["train"], roles, tuple(Step.from_dict(s) for s in made["lineage"]), made["train_name"])
     proof = Pool(made["proof"], made["proof_roles"], (), made["proof_name"])
     return Parts(
-        train=train, fit=rows_of(train, made["fit_rows"], "fit"), valid=rows_of(train, made["valid_rows"], "validation"),
-        proof=proof, origin=made["origin"], notes=tuple(made["notes"]), roles=tuple(made["roles"]),
-        quarantined=tuple(made["quarantined"]), planted=made["planted"], truth=made["truth"],
+        train=train,
+        fit=rows_of(train, made["fit_rows"], "fit"),
+        valid=rows_of(train, made["valid_rows"], "validation"),
+        proof=proof,
+        origin=made["origin"],
+        notes=tuple(made["notes"]),
+        roles=tuple(made["roles"]),
+        quarantined=tuple(made["quarantined"]),
+        planted=made["planted"],
+        truth=made["truth"],
     )
 
 
@@ -108,27 +123,40 @@ def _load(recipe: Recipe, ctx: Context) -> dict[str, Any]:
     quarantined += dropped
     origin = "given" if recipe.test else "split"
     if len(train) < (LEAST if recipe.test else 2 * LEAST):
-        raise BadInput("There are too few labelled examples to study", path=recipe.train, given=f"{len(train)} with a label",
-                       legal=f"{LEAST} or more with --test, {2 * LEAST} or more without", do="give more rows")
+        raise BadInput(
+            "There are too few labelled examples to study",
+            path=recipe.train,
+            given=f"{len(train)} with a label",
+            legal=f"{LEAST} or more with --test, {2 * LEAST} or more without",
+            do="give more rows",
+        )
     if recipe.test:
         # the test file is read with the roles that the training file turned out to have, where it has those columns
         proof = _read_like(recipe.test, train, recipe, asked)
         quarantined += [{"where": f"{q.path}:{q.line}", "reason": q.reason, "raw": q.raw[:200]} for q in proof.quarantined]
         if "label" not in proof.roles:
-            raise BadInput("The test data has no labels, so nothing can be proven on it", path=recipe.test, given=f"columns {', '.join(proof.columns)}",
-                           legal=f"a label column, such as '{train.roles['label']}' of the training data",
-                           do="add the labels, or leave out --test: a part of the training data is then held back")
+            raise BadInput(
+                "The test data has no labels, so nothing can be proven on it",
+                path=recipe.test,
+                given=f"columns {', '.join(proof.columns)}",
+                legal=f"a label column, such as '{train.roles['label']}' of the training data",
+                do="add the labels, or leave out --test: a part of the training data is then held back",
+            )
         proof, dropped = _labelled(proof)
         quarantined += dropped
         theirs = proof.labels.names
         proof, unknown = _known_classes(proof, train)
         notes += unknown
         groups = _groups(train)
-        fit, valid = split(train, (1 - VALID_SHARE, VALID_SHARE), seed=recipe.seed, groups=groups)
+        _, valid = split(train, (1 - VALID_SHARE, VALID_SHARE), seed=recipe.seed, groups=groups)
         if len(proof) == 0:
-            raise BadInput("The test data has no example with a label that occurs in the training data", path=recipe.test,
-                           given=list(theirs)[:5] or "no labels", legal=list(train.labels.names)[:10],
-                           do="give test data of the same classes, or leave out --test: a part of the training data is then held back")
+            raise BadInput(
+                "The test data has no example with a label that occurs in the training data",
+                path=recipe.test,
+                given=list(theirs)[:5] or "no labels",
+                legal=list(train.labels.names)[:10],
+                do="give test data of the same classes, or leave out --test: a part of the training data is then held back",
+            )
     else:
         groups = _groups(train)
         share = PROOF_SHARE
@@ -136,8 +164,9 @@ def _load(recipe: Recipe, ctx: Context) -> dict[str, Any]:
         inside = {this: g for this, g in zip(train.ids, groups, strict=True)}
         proof = Pool(proof.table, proof.roles, (), "proof")
         train = Pool(rest.table, rest.roles, train.lineage, "train")
-        fit, valid = split(train, (1 - VALID_SHARE, VALID_SHARE), seed=recipe.seed + 1,
-                           groups=[inside[this] for this in train.ids])
+        _, valid = split(
+            train, (1 - VALID_SHARE, VALID_SHARE), seed=recipe.seed + 1, groups=[inside[this] for this in train.ids]
+        )
     planted: dict[str, str] | None = None
     truth: dict[str, str] = {}
     if recipe.plant:
@@ -146,21 +175,44 @@ def _load(recipe: Recipe, ctx: Context) -> dict[str, Any]:
         proof = proof_or_none if proof_or_none is not None else proof
         planted, truth = dict(known.kinds), dict(known.true_labels)
         # a planted row stays in the part of the row that it was made from
-        valid_ids = {this for this, parents in zip(train.ids, train.table.column("whence_parents").to_pylist(), strict=True)
-                     if this in was_valid or any(p in was_valid for p in parents or ())}
+        valid_ids = {
+            this
+            for this, parents in zip(train.ids, train.table.column("whence_parents").to_pylist(), strict=True)
+            if this in was_valid or any(p in was_valid for p in parents or ())
+        }
     else:
         valid_ids = set(valid.ids)
     train, proof = _apart(train, proof, {this for this, kind in (planted or {}).items() if kind == "leak"})
     if len(train.labels.names) < 2:
-        raise NotCapable("A study needs two classes or more", given=list(train.labels.names), do="name the label column with --label")
+        raise NotCapable(
+            "A study needs two classes or more", given=list(train.labels.names), do="name the label column with --label"
+        )
     is_valid = np.array([this in valid_ids for this in train.ids])
     return {
-        "train": train.table, "proof": proof.table, "fit_rows": np.flatnonzero(~is_valid), "valid_rows": np.flatnonzero(is_valid),
-        "roles_of": dict(train.roles), "proof_roles": dict(proof.roles), "train_name": "train", "proof_name": "proof",
-        "lineage": [s.to_dict() for s in train.lineage], "origin": origin, "notes": notes,
-        "roles": [{"role": r, "column": c, "reason": train.table.schema.metadata.get(b"whence:role:" + r.encode(), b"").decode()
-                   if train.table.schema.metadata else ""} for r, c in train.roles.items()],
-        "quarantined": quarantined, "planted": planted, "truth": truth,
+        "train": train.table,
+        "proof": proof.table,
+        "fit_rows": np.flatnonzero(~is_valid),
+        "valid_rows": np.flatnonzero(is_valid),
+        "roles_of": dict(train.roles),
+        "proof_roles": dict(proof.roles),
+        "train_name": "train",
+        "proof_name": "proof",
+        "lineage": [s.to_dict() for s in train.lineage],
+        "origin": origin,
+        "notes": notes,
+        "roles": [
+            {
+                "role": r,
+                "column": c,
+                "reason": train.table.schema.metadata.get(b"whence:role:" + r.encode(), b"").decode()
+                if train.table.schema.metadata
+                else "",
+            }
+            for r, c in train.roles.items()
+        ],
+        "quarantined": quarantined,
+        "planted": planted,
+        "truth": truth,
     }
 
 
@@ -180,8 +232,14 @@ def _labelled(pool: Pool) -> tuple[Pool, list[dict[str, str]]]:
     codes = pool.labels.codes
     if (codes >= 0).all():
         return pool, []
-    gone = [{"where": pool.table.column(SOURCE)[int(i)].as_py() or pool.ids[int(i)], "reason": "no label", "raw": pool.texts[int(i)][:200]}
-            for i in np.flatnonzero(codes < 0)]
+    gone = [
+        {
+            "where": pool.table.column(SOURCE)[int(i)].as_py() or pool.ids[int(i)],
+            "reason": "no label",
+            "raw": pool.texts[int(i)][:200],
+        }
+        for i in np.flatnonzero(codes < 0)
+    ]
     kept = np.flatnonzero(codes >= 0)
     return Pool(pool.table.take(pa.array(kept)), pool.roles, pool.lineage, pool.name, pool.quarantined), gone
 
@@ -194,9 +252,13 @@ def _known_classes(proof: Pool, train: Pool) -> tuple[Pool, list[str]]:
     if known.all():
         return proof, []
     strange = sorted({theirs.names[c] for c in theirs.codes[~known]})
-    note = (f"{int((~known).sum())} test examples have labels that the training data never shows ({', '.join(strange[:5])}); "
-            "they are left out of the proof.")
-    return Pool(proof.table.take(pa.array(np.flatnonzero(known))), proof.roles, proof.lineage, proof.name, proof.quarantined), [note]
+    note = (
+        f"{int((~known).sum())} test examples have labels that the training data never shows ({', '.join(strange[:5])}); "
+        "they are left out of the proof."
+    )
+    return Pool(proof.table.take(pa.array(np.flatnonzero(known))), proof.roles, proof.lineage, proof.name, proof.quarantined), [
+        note
+    ]
 
 
 def _apart(train: Pool, proof: Pool, planted_leaks: set[str]) -> tuple[Pool, Pool]:
@@ -215,8 +277,10 @@ def _apart(train: Pool, proof: Pool, planted_leaks: set[str]) -> tuple[Pool, Poo
             taken.add(new[this])
     if not new:
         return train, proof
-    parents = [None if before is None else [new.get(p, p) if this in planted_leaks else p for p in before]
-               for this, before in zip(train.ids, train.table.column(PARENTS).to_pylist(), strict=True)]
+    parents = [
+        None if before is None else [new.get(p, p) if this in planted_leaks else p for p in before]
+        for this, before in zip(train.ids, train.table.column(PARENTS).to_pylist(), strict=True)
+    ]
     return _with(train, PARENTS, parents), _with(proof, ID, [new.get(this, this) for this in proof.ids])
 
 

@@ -93,20 +93,38 @@ def study(recipe: Recipe, out: str | Path | None = None, *, ctx: Context | None 
         leaks = leaked(links)
         effect = leak_effect(parts, recipe, leaks, decision, wrong)
         flipped = {this for this, kind in (parts.planted or {}).items() if kind == "label-flip"}
-        found = None if not flipped else {"what": "planted label flips", "n": len(flipped), "table": recovery(scores, flipped, parts.train.ids)}
+        found = (
+            None
+            if not flipped
+            else {"what": "planted label flips", "n": len(flipped), "table": recovery(scores, flipped, parts.train.ids)}
+        )
         facts: dict[str, Any] = {
-            "decision": decision, "lds": lds, "room": curves, "wrong": wrong, "leaks": leaks, "leak_effect": effect, "found": found,
-            "encoder": encoder.name, "notes": [], "command": ["whence", *sys.argv[1:]], "version": _version(),
+            "decision": decision,
+            "lds": lds,
+            "room": curves,
+            "wrong": wrong,
+            "leaks": leaks,
+            "leak_effect": effect,
+            "found": found,
+            "encoder": encoder.name,
+            "notes": [],
+            "command": ["whence", *sys.argv[1:]],
+            "version": _version(),
             "created": time.strftime("%Y-%m-%d %H:%M", time.gmtime(run.began)),
         }
         facts["checks"] = checks(parts, links, leaks, effect, lds, curves, decision, found)
         payload = payload_of(run, parts, scores, links, facts, observer.embeddings(parts.train), observer.embeddings(parts.proof))
         leave(run, parts, scores, links, decision, payload)
         summary = summarise(folder, parts, facts)
-        evidence = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
-                    for name in ("pool.parquet", "scores.parquet", "links.parquet", "kept.jsonl", "dropped.jsonl", "review.jsonl")}
-        run.finish(summary=summary, evidence=evidence, fingerprints={"train": parts.train.fingerprint, "proof": parts.proof.fingerprint,
-                                                                    "encoder": encoder.fingerprint})
+        evidence = {
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest()
+            for name in ("pool.parquet", "scores.parquet", "links.parquet", "kept.jsonl", "dropped.jsonl", "review.jsonl")
+        }
+        run.finish(
+            summary=summary,
+            evidence=evidence,
+            fingerprints={"train": parts.train.fingerprint, "proof": parts.proof.fingerprint, "encoder": encoder.fingerprint},
+        )
         return Study(folder, parts.train, scores, links, summary, decision["drop"])
 
 
@@ -125,14 +143,22 @@ def leak_effect(
     elif without is None:
         sentence = "Every proof example repeats a training example: nothing is left to prove anything on."
     else:
-        sentence = (f"{n} of {len(clean)} proof examples repeat training examples; accuracy is {100 * with_leaks:.1f} % with them "
-                    f"and {100 * without:.1f} % without.")
+        sentence = (
+            f"{n} of {len(clean)} proof examples repeat training examples; accuracy is {100 * with_leaks:.1f} % with them "
+            f"and {100 * without:.1f} % without."
+        )
     return {"metric": "accuracy", "with_leaks": with_leaks, "without_leaks": without, "n_leaked": n, "sentence": sentence}
 
 
 def checks(
-    parts: Parts, links: Mapping[str, Links], leaks: Mapping[str, str], effect: Mapping[str, Any], lds: Mapping[str, Any],
-    curves: Mapping[str, Any], decision: Mapping[str, Any], found: Mapping[str, Any] | None,
+    parts: Parts,
+    links: Mapping[str, Links],
+    leaks: Mapping[str, str],
+    effect: Mapping[str, Any],
+    lds: Mapping[str, Any],
+    curves: Mapping[str, Any],
+    decision: Mapping[str, Any],
+    found: Mapping[str, Any] | None,
 ) -> list[dict[str, str]]:
     """The verdicts at the head of the report."""
     out = []
@@ -141,27 +167,51 @@ def checks(
         out.append({"name": name, "verdict": verdict, "sentence": sentence})
 
     q = len(parts.quarantined)
-    add("Malformed rows", "good" if q == 0 else "warn", "Every row could be read." if q == 0 else f"{q} rows could not be used; they are listed under Data.")
+    add(
+        "Malformed rows",
+        "good" if q == 0 else "warn",
+        "Every row could be read." if q == 0 else f"{q} rows could not be used; they are listed under Data.",
+    )
     n_exact, n_near = len(links.get("exact", ())), len(links.get("near", ()))
     share = n_near / max(1, len(parts.train))
-    add("Duplicates", "good" if share < 0.01 else "warn",
-        f"{n_exact:,} exact and {n_near:,} near repeats in {len(parts.train):,} training examples.")
+    add(
+        "Duplicates",
+        "good" if share < 0.01 else "warn",
+        f"{n_exact:,} exact and {n_near:,} near repeats in {len(parts.train):,} training examples.",
+    )
     conflicts = conflicting(parts.train, links)
-    add("Contradicting labels", "good" if not conflicts else "bad",
-        "No two equal texts carry different labels." if not conflicts else f"{conflicts} pairs of near-equal texts carry different labels.")
+    add(
+        "Contradicting labels",
+        "good" if not conflicts else "bad",
+        "No two equal texts carry different labels."
+        if not conflicts
+        else f"{conflicts} pairs of near-equal texts carry different labels.",
+    )
     add("Leakage", "good" if not leaks else "bad", str(effect["sentence"]))
     add("Class balance", "good" if _smallest(parts) >= 10 else "warn", _balance(parts))
     value = lds.get("value")
-    add("Influence check", "info" if value is None else "good" if value >= 0.8 else "warn" if value >= 0.2 else "bad", str(lds["sentence"]))
+    add(
+        "Influence check",
+        "info" if value is None else "good" if value >= 0.8 else "warn" if value >= 0.2 else "bad",
+        str(lds["sentence"]),
+    )
     best = best_small(curves)
     if best:
         add("Smaller sets", "info", best)
     if found and found["table"]:
         top = found["table"][0]
         base = next((r for r in found["table"] if r["name"] == "self-confidence"), None)
-        versus = "" if base is None or base is top else f"; self-confidence, the baseline, finds {100 * base['recall5']:.0f} % (AUROC {base['auroc']:.3f})"
-        add("Planted label flips", "info", f"Of {found['n']} planted flips, inspecting the 5 % most suspicious rows by {top['name']} finds "
-                                         f"{100 * top['recall5']:.0f} % (AUROC {top['auroc']:.3f}){versus}.")
+        versus = (
+            ""
+            if base is None or base is top
+            else f"; self-confidence, the baseline, finds {100 * base['recall5']:.0f} % (AUROC {base['auroc']:.3f})"
+        )
+        add(
+            "Planted label flips",
+            "info",
+            f"Of {found['n']} planted flips, inspecting the 5 % most suspicious rows by {top['name']} finds "
+            f"{100 * top['recall5']:.0f} % (AUROC {top['auroc']:.3f}){versus}.",
+        )
     return out
 
 
@@ -169,7 +219,11 @@ def conflicting(pool: Pool, links: Mapping[str, Links]) -> int:
     """Pairs of near-equal texts with different labels."""
     label = dict(zip(pool.ids, pool.labels.codes.tolist(), strict=True))
     near = links.get("near")
-    return 0 if near is None else sum(label[near.heads[h]] != label[near.tails[t]] for h, t in zip(near.head, near.tail, strict=True))
+    return (
+        0
+        if near is None
+        else sum(label[near.heads[h]] != label[near.tails[t]] for h, t in zip(near.head, near.tail, strict=True))
+    )
 
 
 def _smallest(parts: Parts) -> int:
@@ -178,7 +232,8 @@ def _smallest(parts: Parts) -> int:
 
 def _balance(parts: Parts) -> str:
     counts = sorted(parts.train.labels.counts.items(), key=lambda kv: kv[1])
-    return f"{len(counts)} classes, from {counts[0][1]:,} ('{counts[0][0]}') to {counts[-1][1]:,} ('{counts[-1][0]}') training examples."
+    (least, few), (most, many) = counts[0], counts[-1]
+    return f"{len(counts)} classes, from {few:,} ('{least}') to {many:,} ('{most}') training examples."
 
 
 def best_small(curves: Mapping[str, Any]) -> str | None:
@@ -189,14 +244,23 @@ def best_small(curves: Mapping[str, Any]) -> str | None:
     lines = []
     for budget in (0.1, 0.5):
         base = methods["random"].get(budget)
-        rows = [(points[budget]["mean"], name, points[budget]) for name, points in methods.items() if name != "random" and budget in points]
+        rows = [
+            (points[budget]["mean"], name, points[budget])
+            for name, points in methods.items()
+            if name != "random" and budget in points
+        ]
         if base is None or not rows:
             continue
         _, name, top = max(rows, key=lambda r: r[0])
         if top["low"] > base["high"]:
-            lines.append(f"at {100 * budget:.0f} % {name} reaches {100 * top['mean']:.1f} against {100 * base['mean']:.1f} for random")
+            lines.append(
+                f"at {100 * budget:.0f} % {name} reaches {100 * top['mean']:.1f} against {100 * base['mean']:.1f} for random"
+            )
         else:
-            lines.append(f"at {100 * budget:.0f} % nothing is clearly better than random ({100 * base['mean']:.1f}; best is {name}, {100 * top['mean']:.1f})")
+            lines.append(
+                f"at {100 * budget:.0f} % nothing is clearly better than random ({100 * base['mean']:.1f}; "
+                f"best is {name}, {100 * top['mean']:.1f})"
+            )
     return (f"With the whole fit part {100 * curves['full']['mean']:.1f}; " + "; ".join(lines) + ".") if lines else None
 
 
@@ -204,11 +268,26 @@ def summarise(folder: Path, parts: Parts, facts: Mapping[str, Any]) -> dict[str,
     """The figures that `--json` prints."""
     decision, lds = facts["decision"], facts["lds"]
     return {
-        "run": str(folder), "recommendation": decision["sentence"], "verdict": decision["verdict"], "detail": decision["detail"],
-        "train": len(parts.train), "fit": len(parts.fit), "validation": len(parts.valid), "proof": len(parts.proof), "classes": len(parts.names),
-        "quarantined": len(parts.quarantined), "dropped": len(decision["drop"]), "review": len(decision["review"]),
-        "expected": decision["expected"], "proven": decision["proven"], "lds": {k: lds.get(k) for k in ("value", "low", "high", "retrains", "contrast")},
-        "leaked": len(facts["leaks"]), "leak_effect": facts["leak_effect"], "found": facts["found"], "full": facts["room"]["full"],
+        "run": str(folder),
+        "recommendation": decision["sentence"],
+        "verdict": decision["verdict"],
+        "detail": decision["detail"],
+        "train": len(parts.train),
+        "fit": len(parts.fit),
+        "validation": len(parts.valid),
+        "proof": len(parts.proof),
+        "classes": len(parts.names),
+        "quarantined": len(parts.quarantined),
+        "dropped": len(decision["drop"]),
+        "review": len(decision["review"]),
+        "expected": decision["expected"],
+        "proven": decision["proven"],
+        "lds": {k: lds.get(k) for k in ("value", "low", "high", "retrains", "contrast")},
+        "leaked": len(facts["leaks"]),
+        "leak_effect": facts["leak_effect"],
+        "found": facts["found"],
+        "full": facts["room"]["full"],
         "curves": {m["name"]: [[p["k"], p["mean"], p["low"], p["high"]] for p in m["points"]] for m in facts["room"]["methods"]},
-        "checks": facts["checks"], "encoder": facts["encoder"],
+        "checks": facts["checks"],
+        "encoder": facts["encoder"],
     }

@@ -50,8 +50,11 @@ class Recipe:
         if self.limit is not None:
             whole("limit", 1)
         if not self.budgets or any(isinstance(b, bool) or not isinstance(b, int | float) or not 0 < b <= 1 for b in self.budgets):
-            raise BadInput("--budgets must be shares of the training data", given=list(self.budgets),
-                           legal="numbers above 0 and up to 1, such as 0.05,0.25,1")
+            raise BadInput(
+                "--budgets must be shares of the training data",
+                given=list(self.budgets),
+                legal="numbers above 0 and up to 1, such as 0.05,0.25,1",
+            )
         object.__setattr__(self, "budgets", tuple(sorted({*map(float, self.budgets), 1.0})))
         if self.metric not in ("accuracy", "macro-f1"):
             raise UnknownName("metric", self.metric, ("accuracy", "macro-f1"))
@@ -74,6 +77,8 @@ class Recipe:
             raise BadInput("A study needs training data", legal="train: PATH", do="name the training file")
         if "budgets" in settings:
             if not isinstance(settings["budgets"], list | tuple):
-                raise BadInput("'budgets' must be a list of shares", given=repr(settings["budgets"]), legal="such as [0.05, 0.25, 1]")
+                raise BadInput(
+                    "'budgets' must be a list of shares", given=repr(settings["budgets"]), legal="such as [0.05, 0.25, 1]"
+                )
             settings["budgets"] = tuple(settings["budgets"])
         return cls(**settings)

@@ -19,9 +19,22 @@ from whence.models.observe import Observer
 
 #: (name in the report, method or preset). The first is the baseline that every other is held against.
 ROOM = (
-    "random", "repeated-random", "longest", "k-center", "facility-location", "herding", "prototypes-easy", "prototypes-hard",
-    "el2n-hard", "rescored-el2n", "forgetting-hard", "influence-targeted", "gio", "noise-cleaned",
+    "random",
+    "repeated-random",
+    "longest",
+    "k-center",
+    "facility-location",
+    "herding",
+    "prototypes-easy",
+    "prototypes-hard",
+    "el2n-hard",
+    "rescored-el2n",
+    "forgetting-hard",
+    "influence-targeted",
+    "gio",
+    "noise-cleaned",
 )
+
 
 def room(
     parts: Parts, recipe: Recipe, observer: Observer, ctx: Context, run: Run, names: tuple[str, ...] = ROOM
@@ -30,9 +43,16 @@ def room(
 
     Returns {"metric", "full", "budgets", "methods": [{name, status, line, points, seconds}], "refused"}.
     """
-    inputs = {"data": fingerprint(parts), "by": observer.fingerprint, "seed": recipe.seed, "seeds": recipe.seeds,
-              "budgets": list(recipe.budgets), "metric": recipe.metric, "version": 2,
-              "methods": [[n, find(n, verb="select")[0].id, params_of(build(n, verb="select"))] for n in names]}
+    inputs = {
+        "data": fingerprint(parts),
+        "by": observer.fingerprint,
+        "seed": recipe.seed,
+        "seeds": recipe.seeds,
+        "budgets": list(recipe.budgets),
+        "metric": recipe.metric,
+        "version": 2,
+        "methods": [[n, find(n, verb="select")[0].id, params_of(build(n, verb="select"))] for n in names],
+    }
     chosen = run.step("room", inputs, lambda: _choose(parts, recipe, observer, ctx, names))
     proved = run.step("proof-curves", inputs, lambda: _prove(parts, recipe, observer, ctx, chosen, names))
     return dict(proved["result"])
@@ -70,7 +90,9 @@ def _choose(parts: Parts, recipe: Recipe, observer: Observer, ctx: Context, name
                             out[f"{name}@{k}@{s}"] = rows[:k]
                     else:
                         for k in budgets:
-                            out[f"{name}@{k}@{s}"] = _rows(parts, selector(parts.fit, observer, seeded, budget=k, reference=parts.valid))
+                            out[f"{name}@{k}@{s}"] = _rows(
+                                parts, selector(parts.fit, observer, seeded, budget=k, reference=parts.valid)
+                            )
                 except (NotCapable, OverBudget) as error:
                     out["refused"][name] = str(error)
                     break
@@ -117,10 +139,27 @@ def _prove(
             elif runs:
                 points.append({"budget": budget, "k": k, **summary(runs, yp, recipe, ctx), "seeds": len(runs)})
         entry = find(name, verb="select")[0]
-        methods.append({"name": name, "status": entry.card.status, "line": entry.card.line, "points": points,
-                        "dynamic": entry.family == "select/dynamic", "seconds": chosen["seconds"].get(name, 0.0)})
-    return {"result": {"metric": recipe.metric, "full": full, "budgets": list(recipe.budgets), "methods": methods,
-                       "refused": chosen["refused"], "n": len(parts.fit), "proof": len(parts.proof)}}
+        methods.append(
+            {
+                "name": name,
+                "status": entry.card.status,
+                "line": entry.card.line,
+                "points": points,
+                "dynamic": entry.family == "select/dynamic",
+                "seconds": chosen["seconds"].get(name, 0.0),
+            }
+        )
+    return {
+        "result": {
+            "metric": recipe.metric,
+            "full": full,
+            "budgets": list(recipe.budgets),
+            "methods": methods,
+            "refused": chosen["refused"],
+            "n": len(parts.fit),
+            "proof": len(parts.proof),
+        }
+    }
 
 
 def summary(runs: list[NDArray[Any]], truth: NDArray[Any], recipe: Recipe, ctx: Context) -> dict[str, float]:

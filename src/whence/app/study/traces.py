@@ -20,14 +20,22 @@ _MOST, _FEW = 400, 120  # wrong predictions that are traced, the most confident 
 _TOP = 8
 
 
-def traces(parts: Parts, recipe: Recipe, observer: Observer, ctx: Context, run: Run) -> tuple[dict[str, Links], list[dict[str, Any]]]:
+def traces(
+    parts: Parts, recipe: Recipe, observer: Observer, ctx: Context, run: Run
+) -> tuple[dict[str, Links], list[dict[str, Any]]]:
     """Links (influence, embedding-similarity) from wrong proof predictions to training data, and the list of those predictions.
 
     The weight of an influence link is the training example's effect on the log-probability of the **right** label: what
     is negative pushed the answer away from it.
     """
-    inputs = {"data": fingerprint(parts), "train": parts.train.fingerprint, "by": observer.fingerprint, "most": [_MOST, _FEW],
-              "methods": [[n, params_of(build(n, verb="trace"))] for n in ("influence", "embedding-similarity")], "version": 1}
+    inputs = {
+        "data": fingerprint(parts),
+        "train": parts.train.fingerprint,
+        "by": observer.fingerprint,
+        "most": [_MOST, _FEW],
+        "methods": [[n, params_of(build(n, verb="trace"))] for n in ("influence", "embedding-similarity")],
+        "version": 1,
+    }
     made = run.step("traces", inputs, lambda: _trace(parts, observer, ctx))
     return {n: links_of(made[n]) for n in ("influence", "embedding-similarity") if n in made}, list(made["wrong"])
 
@@ -39,8 +47,16 @@ def _trace(parts: Parts, observer: Observer, ctx: Context) -> dict[str, Any]:
     answer = probs.argmax(axis=1)
     wrong = np.flatnonzero(answer != y)
     wrong = wrong[np.argsort(-probs[wrong, answer[wrong]], kind="stable")]
-    listed = [{"id": parts.proof.ids[i], "given": head.names[y[i]], "predicted": head.names[answer[i]],
-               "confidence": float(probs[i, answer[i]]), "p_given": float(probs[i, y[i]])} for i in wrong]
+    listed = [
+        {
+            "id": parts.proof.ids[i],
+            "given": head.names[y[i]],
+            "predicted": head.names[answer[i]],
+            "confidence": float(probs[i, answer[i]]),
+            "p_given": float(probs[i, y[i]]),
+        }
+        for i in wrong
+    ]
     if len(wrong) == 0:
         return {"wrong": []}
     most = _MOST if observer.curvature(parts.train).method == "exact" else _FEW

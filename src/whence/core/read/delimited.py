@@ -85,8 +85,14 @@ def _names(source: Source, header: list[str] | None, width: int) -> list[str]:
     names = [h.strip() or f"column_{i + 1}" for i, h in enumerate(header)]
     twice = [n for n, c in Counter(names).items() if c > 1]
     if twice:
-        raise BadInput(f"The header names the column '{twice[0]}' twice", path=source.given, line=1, given=names,
-                       legal="each column once", do="rename one of them")
+        raise BadInput(
+            f"The header names the column '{twice[0]}' twice",
+            path=source.given,
+            line=1,
+            given=names,
+            legal="each column once",
+            do="rename one of them",
+        )
     return names
 
 
@@ -270,10 +276,13 @@ def _header(sample: list[list[Cell]]) -> list[str] | None:
         # a header that names a column twice is an error to be told, not a row
         return named if all(re.fullmatch(r"[A-Za-z_][\w .-]{0,30}", c) for c in filled) else None
     over_numbers = any(
-        named[i] and below[i] and all(_FLOAT.match(v) or v in _MISSING or not v for v in below[i]) for i in range(len(cells)))
+        named[i] and below[i] and all(_FLOAT.match(v) or v in _MISSING or not v for v in below[i]) for i in range(len(cells))
+    )
     # the first sign is a letter of an alphabet with cases: in scripts without word spaces a short text looks like one word
-    identifiers = all(re.fullmatch(r"[^\W\d][\w-]{0,40}(?: [\w-]{1,20}){0,2}", c) and (c[0] == "_" or c[0].lower() != c[0].upper())
-                      for c in filled)
+    identifiers = all(
+        re.fullmatch(r"[^\W\d][\w-]{0,40}(?: [\w-]{1,20}){0,2}", c) and (c[0] == "_" or c[0].lower() != c[0].upper())
+        for c in filled
+    )
     return named if over_numbers or identifiers else None
 
 

@@ -1,8 +1,8 @@
 """Near duplicates: texts that share most of their runs of words.
 
 Candidates come from banded MinHash (Broder, "On the resemblance and containment of documents", 1997; Lee et al.,
-"Deduplicating Training Data Makes Language Models Better", 2022, arXiv:2107.06499); every candidate is then verified, and the weight is the true Jaccard
-index of the two sets of word runs, not its estimate. Unlike Lee et al. we verify by Jaccard rather than edit distance.
+"Deduplicating Training Data Makes Language Models Better", 2022, arXiv:2107.06499). Every candidate is then verified: the weight
+is the true Jaccard index of the two sets of word runs, not its estimate. Lee et al. verify by edit distance instead.
 """
 
 from __future__ import annotations
@@ -34,15 +34,29 @@ class Near:
     threshold: float = param(0.8, "least Jaccard index of a pair", gt=0, le=1)
     shingle: int = param(5, "words in a run; a text with fewer words is one run", ge=1, le=50)
 
-    def __call__(
-        self, pool: Pool, ctx: Context, *, observer: Observer | None = None, against: Pool | None = None
-    ) -> Links:
+    def __call__(self, pool: Pool, ctx: Context, *, observer: Observer | None = None, against: Pool | None = None) -> Links:
         from whence.kernels.minhash import near_pairs
 
         other = pool if against is None else against
         # k copies of one text give k - 1 pairs within a pool: the same clusters without a quadratic list
-        pairs = near_pairs(pool.texts, threshold=self.threshold, shingle=self.shingle, threads=ctx.threads,
-                           against=None if against is None else against.texts, expand=against is not None)
+        pairs = near_pairs(
+            pool.texts,
+            threshold=self.threshold,
+            shingle=self.shingle,
+            threads=ctx.threads,
+            against=None if against is None else against.texts,
+            expand=against is not None,
+        )
         step = step_of(self, inputs=(pool.fingerprint, other.fingerprint))
-        return Links.between(pool, other, pairs.a, pairs.b, pairs.jaccard, kind="near", route="text",
-                             high="more of the text in common", unit="Jaccard index", step=step)
+        return Links.between(
+            pool,
+            other,
+            pairs.a,
+            pairs.b,
+            pairs.jaccard,
+            kind="near",
+            route="text",
+            high="more of the text in common",
+            unit="Jaccard index",
+            step=step,
+        )

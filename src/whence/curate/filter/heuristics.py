@@ -18,12 +18,15 @@ from whence.core.decision import Selection
 from whence.core.method import method, param, step_of
 from whence.core.pool import Pool, said
 
-_GOPHER = Paper("Scaling Language Models: Methods, Analysis & Insights from Training Gopher", "Rae et al.", 2021, "arXiv:2112.11446")
+_GOPHER = Paper(
+    "Scaling Language Models: Methods, Analysis & Insights from Training Gopher", "Rae et al.", 2021, "arXiv:2112.11446"
+)
 _WORD = re.compile(r"\S+")
 
 
 def measures(text: str) -> dict[str, float]:
-    """words; mean word length; symbols (# and ellipses) per word; share of words with a letter; share of repeated lines; share of the commonest word."""
+    """Words; mean word length; symbols (# and ellipses) per word; shares of words with a letter, of repeated lines, of the
+    commonest word."""
     words = _WORD.findall(text)
     n = len(words)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -49,9 +52,20 @@ class Heuristics:
         cost="one pass over the text",
         status="baseline",
         presets={
-            "gopher": Preset({"min_words": 50, "max_words": 100_000, "min_word_length": 3.0, "max_word_length": 10.0, "max_symbols": 0.1,
-                              "min_letters": 0.8, "max_repeated_lines": 0.3, "max_commonest_word": 1.0},
-                             "The quality rules for web documents, with the paper's thresholds.", _GOPHER),
+            "gopher": Preset(
+                {
+                    "min_words": 50,
+                    "max_words": 100_000,
+                    "min_word_length": 3.0,
+                    "max_word_length": 10.0,
+                    "max_symbols": 0.1,
+                    "min_letters": 0.8,
+                    "max_repeated_lines": 0.3,
+                    "max_commonest_word": 1.0,
+                },
+                "The quality rules for web documents, with the paper's thresholds.",
+                _GOPHER,
+            ),
         },
     )
 
@@ -85,8 +99,13 @@ class Heuristics:
             (m["word_length"] > self.max_word_length, f"mean word length {m['word_length']:.1f}, above {self.max_word_length:g}"),
             (m["symbols"] > self.max_symbols, f"{m['symbols']:.2f} symbols a word, above {self.max_symbols:g}"),
             (m["letters"] < self.min_letters, f"{m['letters']:.2f} of the words have a letter, below {self.min_letters:g}"),
-            (m["repeated_lines"] > self.max_repeated_lines, f"{m['repeated_lines']:.2f} of the lines repeat, above {self.max_repeated_lines:g}"),
-            (m["words"] >= 10 and m["commonest_word"] > self.max_commonest_word,
-             f"one word makes {m['commonest_word']:.2f} of the text, above {self.max_commonest_word:g}"),
+            (
+                m["repeated_lines"] > self.max_repeated_lines,
+                f"{m['repeated_lines']:.2f} of the lines repeat, above {self.max_repeated_lines:g}",
+            ),
+            (
+                m["words"] >= 10 and m["commonest_word"] > self.max_commonest_word,
+                f"one word makes {m['commonest_word']:.2f} of the text, above {self.max_commonest_word:g}",
+            ),
         )
         return next((words for broken, words in rules if broken), None)

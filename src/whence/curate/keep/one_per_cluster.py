@@ -39,7 +39,9 @@ class OnePerCluster:
         from whence.kernels.unionfind import clusters
 
         if links.heads != pool.ids or links.tails != pool.ids:
-            raise BadInput("These links are not within this pool", given=links.step.method, do="find duplicates of this very pool first")
+            raise BadInput(
+                "These links are not within this pool", given=links.step.method, do="find duplicates of this very pool first"
+            )
         strong = links.weight >= self.threshold
         a, b, w = links.head[strong], links.tail[strong], links.weight[strong]
         if self.same_label and "label" in pool.roles:

@@ -24,5 +24,11 @@ def curvature(pool: Pool, observer: Observer) -> Curvature:
     exact = (len(head.names) - 1) * (X.shape[1] + 1) <= _EXACT
     # the exact inverse is computed in double precision; beyond that, single precision doubles the speed
     dtype = np.float64 if exact else np.float32
-    return influence.curvature(X.astype(dtype), observer.codes(pool, head.names), head.W.astype(dtype), head.b.astype(dtype), C=head.C,
-                               max_parameters=_EXACT)
+    return influence.curvature(
+        X.astype(dtype),
+        observer.codes(pool, head.names),
+        head.W.astype(dtype),
+        head.b.astype(dtype),
+        C=head.C,
+        max_parameters=_EXACT,
+    )

@@ -54,8 +54,9 @@ class Observer:
         """Unit-length embeddings [n, d] of the pool's texts, in pool order."""
         from whence.models.observe.embeddings import embeddings
 
-        made: NDArray[np.float32] = self.remember(("embeddings", pool.fingerprint),
-                                                  lambda: embeddings(pool.texts, self.encoder, self.ctx))
+        made: NDArray[np.float32] = self.remember(
+            ("embeddings", pool.fingerprint), lambda: embeddings(pool.texts, self.encoder, self.ctx)
+        )
         return made
 
     def codes(self, pool: Pool, names: tuple[str, ...] | None = None) -> NDArray[np.int32]:
@@ -78,8 +79,9 @@ class Observer:
         """How a small network's view of every example moved while it was trained on the pool, per seed and epoch."""
         from whence.models.observe.dynamics import dynamics
 
-        made: Dynamics = self.remember(("dynamics", pool.fingerprint, query.fingerprint if query else None),
-                                       lambda: dynamics(pool, self, query))
+        made: Dynamics = self.remember(
+            ("dynamics", pool.fingerprint, query.fingerprint if query else None), lambda: dynamics(pool, self, query)
+        )
         return made
 
     def head(self, pool: Pool) -> Head:
@@ -99,12 +101,18 @@ class Observer:
     def labelled(self, pool: Pool, why: str) -> NDArray[np.int32]:
         """Class codes [n] of a pool that must be labelled throughout, with two classes or more. Raises NotCapable."""
         if "label" not in pool.roles:
-            raise NotCapable(f"{why} needs labels, and '{pool.name}' has no label column", given=", ".join(pool.columns),
-                             do="name the column with --label")
+            raise NotCapable(
+                f"{why} needs labels, and '{pool.name}' has no label column",
+                given=", ".join(pool.columns),
+                do="name the column with --label",
+            )
         codes = pool.labels.codes
         if len(codes) == 0 or (codes < 0).any():
-            raise NotCapable(f"{why} needs a label on every example", given=f"{int((codes < 0).sum())} of {len(codes)} without one",
-                             do="drop or label the unlabelled rows first")
+            raise NotCapable(
+                f"{why} needs a label on every example",
+                given=f"{int((codes < 0).sum())} of {len(codes)} without one",
+                do="drop or label the unlabelled rows first",
+            )
         if len(np.unique(codes)) < 2:
             raise NotCapable(f"{why} needs two classes or more", given=f"{len(np.unique(codes))} in '{pool.name}'")
         return codes

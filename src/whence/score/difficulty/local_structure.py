@@ -30,22 +30,33 @@ class LocalStructure:
     """Share or number of an output's distinct local structures that no output of `reference`, the training pool, contains."""
 
     size: int = param(2, "symbols in the largest structure looked at", ge=2, le=4)
-    measure: str = param("share", "share or number of unseen structures, or 1 where there is any",
-                         choices=("share", "count", "any"))
-    column: str = param("auto", "what is parsed: the response where there is one, else the text",
-                        choices=("auto", "response", "text"))
+    measure: str = param(
+        "share", "share or number of unseen structures, or 1 where there is any", choices=("share", "count", "any")
+    )
+    column: str = param(
+        "auto", "what is parsed: the response where there is one, else the text", choices=("auto", "response", "text")
+    )
 
     card: ClassVar[Card] = Card(
         line="Share of small pieces of the output's tree that training outputs never contain.",
-        papers=(Paper("Unobserved Local Structures Make Compositional Generalization Hard", "Bogin, Gupta, Berant", 2022,
-                      "arXiv:2201.05899"),),
+        papers=(
+            Paper(
+                "Unobserved Local Structures Make Compositional Generalization Hard",
+                "Bogin, Gupta, Berant",
+                2022,
+                "arXiv:2201.05899",
+            ),
+        ),
         needs=("reference",),
         cost="linear in the number of tokens",
     )
 
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores:
         if reference is None:
-            raise NotCapable("local-structure needs the training pool as reference", do="pass the training data as the reference (--reference FILE)")
+            raise NotCapable(
+                "local-structure needs the training pool as reference",
+                do="pass the training data as the reference (--reference FILE)",
+            )
         seen: set[tuple[str, ...]] = set()
         for text in self._outputs(reference):
             seen |= structures(text, self.size)
@@ -57,10 +68,15 @@ class LocalStructure:
             if not own:
                 missing[this] = "the output is empty"
             values.append({"share": unseen / max(len(own), 1), "count": float(unseen), "any": float(unseen > 0)}[self.measure])
-        return Scores.of("local-structure", pool, values,
-                         high="built from pieces that training never showed: hard to generalise to",
-                         unit={"share": "share of structures", "count": "structures", "any": "0 or 1"}[self.measure],
-                         step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, reference.fingerprint)), missing=missing)
+        return Scores.of(
+            "local-structure",
+            pool,
+            values,
+            high="built from pieces that training never showed: hard to generalise to",
+            unit={"share": "share of structures", "count": "structures", "any": "0 or 1"}[self.measure],
+            step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, reference.fingerprint)),
+            missing=missing,
+        )
 
     def _outputs(self, pool: Pool) -> list[str]:
         role = ("response" if "response" in pool.roles else "text") if self.column == "auto" else self.column
@@ -130,5 +146,5 @@ def structures(text: str, size: int) -> set[tuple[str, ...]]:
             if length >= 3:
                 for at in range(len(symbols) - length + 2):
                     found.add(("fan", node.symbol, *symbols[at : at + length - 1]))
-        todo.extend((child, line[-(size - 1):]) for child in node.children)
+        todo.extend((child, line[-(size - 1) :]) for child in node.children)
     return found

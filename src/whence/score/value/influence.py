@@ -24,8 +24,9 @@ from whence.models.observe import Observer
 class Influence:
     """Effect of the example on the mean log-probability of the reference's labels, in nats; negative: it hurts."""
 
-    form: str = param("first_order", "the first order, or one Newton step without the row",
-                      choices=("first_order", "leave_one_out"))
+    form: str = param(
+        "first_order", "the first order, or one Newton step without the row", choices=("first_order", "leave_one_out")
+    )
 
     card: ClassVar[Card] = Card(
         line="Effect of an example on the log-probability of the reference's labels.",
@@ -38,18 +39,29 @@ class Influence:
         from whence.kernels.influence import curvature, influence_on_mean
 
         if reference is None or len(reference) == 0:
-            raise NotCapable("influence needs a labelled reference", do="pass validation examples as the reference (--reference FILE)")
+            raise NotCapable(
+                "influence needs a labelled reference", do="pass validation examples as the reference (--reference FILE)"
+            )
         y = observer.labelled(pool, "influence")
         if "label" not in reference.roles:
             raise NotCapable("influence needs labels on the reference", given=", ".join(reference.columns))
         yq = observer.codes(reference, pool.labels.names)
         if (yq < 0).any():
-            raise BadInput(f"The reference example {reference.ids[int(np.flatnonzero(yq < 0)[0])]} has no label of '{pool.name}'",
-                           legal=pool.labels.names, do="label it, or leave it out")
+            raise BadInput(
+                f"The reference example {reference.ids[int(np.flatnonzero(yq < 0)[0])]} has no label of '{pool.name}'",
+                legal=pool.labels.names,
+                do="label it, or leave it out",
+            )
         head = observer.head(pool)
         curve = curvature(observer.embeddings(pool), y, head.W, head.b, C=head.C)
-        values, _ = influence_on_mean(curve, observer.embeddings(reference), yq,
-                                      form="leave_one_out" if self.form == "leave_one_out" else "first_order")
-        return Scores.of("influence", pool, values, high="training on it makes the reference's labels more probable", unit="nats",
-                         step=step_of(self, seed=ctx.seed,
-                                      inputs=(pool.fingerprint, observer.fingerprint, reference.fingerprint)))
+        values, _ = influence_on_mean(
+            curve, observer.embeddings(reference), yq, form="leave_one_out" if self.form == "leave_one_out" else "first_order"
+        )
+        return Scores.of(
+            "influence",
+            pool,
+            values,
+            high="training on it makes the reference's labels more probable",
+            unit="nats",
+            step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint, reference.fingerprint)),
+        )

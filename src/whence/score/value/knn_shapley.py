@@ -27,8 +27,11 @@ class KNNShapley:
 
     card: ClassVar[Card] = Card(
         line="Shapley value for a nearest-neighbour classifier on the reference, exactly.",
-        papers=(Paper("Efficient Task-Specific Data Valuation for Nearest Neighbor Algorithms", "Jia et al.", 2019,
-                      "arXiv:1908.08619"),),
+        papers=(
+            Paper(
+                "Efficient Task-Specific Data Valuation for Nearest Neighbor Algorithms", "Jia et al.", 2019, "arXiv:1908.08619"
+            ),
+        ),
         needs=("labels", "embeddings", "reference"),
         cost="n log n for each reference example",
     )
@@ -37,19 +40,28 @@ class KNNShapley:
         from whence.kernels.knn_shapley import knn_shapley
 
         if reference is None or len(reference) == 0:
-            raise NotCapable("knn-shapley needs a labelled reference", do="pass validation examples as the reference (--reference FILE)")
+            raise NotCapable(
+                "knn-shapley needs a labelled reference", do="pass validation examples as the reference (--reference FILE)"
+            )
         y = observer.labelled(pool, "knn-shapley")
         if "label" not in reference.roles:
             raise NotCapable("knn-shapley needs labels on the reference", given=", ".join(reference.columns))
         yq = observer.codes(reference, pool.labels.names)
         if (yq < 0).any():
-            raise BadInput(f"The reference example {reference.ids[int(np.flatnonzero(yq < 0)[0])]} has no label of '{pool.name}'",
-                           legal=pool.labels.names, do="label it, or leave it out")
+            raise BadInput(
+                f"The reference example {reference.ids[int(np.flatnonzero(yq < 0)[0])]} has no label of '{pool.name}'",
+                legal=pool.labels.names,
+                do="label it, or leave it out",
+            )
         # ties in distance go to the lower row: rows go in by id, so that the order of the file does not matter
         order = np.argsort(np.array(pool.ids))
         values = np.empty(len(y))
         values[order] = knn_shapley(observer.embeddings(pool)[order], y[order], observer.embeddings(reference), yq, self.k)
-        return Scores.of("knn-shapley", pool, values, high="it makes the reference's labels come out right",
-                         unit="share of accuracy",
-                         step=step_of(self, seed=ctx.seed,
-                                      inputs=(pool.fingerprint, observer.fingerprint, reference.fingerprint)))
+        return Scores.of(
+            "knn-shapley",
+            pool,
+            values,
+            high="it makes the reference's labels come out right",
+            unit="share of accuracy",
+            step=step_of(self, seed=ctx.seed, inputs=(pool.fingerprint, observer.fingerprint, reference.fingerprint)),
+        )
