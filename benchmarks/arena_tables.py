@@ -43,8 +43,8 @@ def score_table(name: str, made: dict[str, Any]) -> str:
     for r in made["rows"]:
         mark = {True: "+", False: "no", None: "baseline"}[r["beats_baseline"]]
         lines.append(
-            f"| {r['method']} | {r['status']} | {r['figure']:.4f} | {r['low']:.4f} to {r['high']:.4f} | {r['ap']:.3f} | {r['recall5']:.3f} | "
-            f"{r['seconds']:.1f} | {mark} |"
+            f"| {r['method']} | {r['status']} | {r['figure']:.4f} | {r['low']:.4f} to {r['high']:.4f} | {r['ap']:.3f} | "
+            f"{r['recall5']:.3f} | {r['seconds']:.1f} | {mark} |"
         )
     return "\n".join([*lines, "", made["sentence"], ""])
 

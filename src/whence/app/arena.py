@@ -38,7 +38,7 @@ def compare(
     metric: str = "accuracy",
     limit: int | None = None,
 ) -> dict[str, Any]:
-    """{"verb", "rows": [...], "baseline", "sentence"}. Raises UnknownName for a verb without an arena, and for unknown methods."""
+    """{"verb", "rows": [...], "baseline", "sentence"}. Raises UnknownName for another verb or unknown methods."""
     if verb not in ARENAS:
         raise UnknownName("arena", verb, ARENAS)
     if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
