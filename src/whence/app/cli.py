@@ -229,7 +229,7 @@ def _plain(reason: str) -> str:
     """A reason without its figures, for counting."""
     import re
 
-    return re.sub(r"[\d.,]+", "N", reason)
+    return re.sub(r"\d+(?:[.,]\d+)*", "N", reason)
 
 
 def _names(text: str) -> list[str]:
