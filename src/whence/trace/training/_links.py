@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from whence.core.evidence import Links
+from whence.core.evidence import Kind, Links, Route
 from whence.core.pool import Pool
 from whence.core.step import Step
 from whence.models.observe import Observer
@@ -40,12 +40,13 @@ def strongest(effects: NDArray[Any], top: int | None) -> tuple[NDArray[np.int64]
 
 
 def linked(
-    pool: Pool, queries: Pool, effects: NDArray[Any], *, top: int | None, step: Step, high: str, unit: str, kind: Any = "attributed",
-    route: Any = "weights",
+    pool: Pool, queries: Pool, effects: NDArray[Any], *, top: int | None, step: Step, high: str, unit: str,
+    kind: Kind = "attributed", route: Route = "weights",
 ) -> Links:
     """Links queries -> pool with weights effects [len(pool), len(queries)]."""
     rows, columns = strongest(effects, top)
-    return Links.between(queries, pool, columns, rows, effects[rows, columns], kind=kind, route=route, high=high, unit=unit, step=step)
+    return Links.between(queries, pool, columns, rows, effects[rows, columns], kind=kind, route=route, high=high, unit=unit,
+                         step=step)
 
 
 def inputs_of(pool: Pool, queries: Pool, observer: Observer) -> tuple[str, ...]:
@@ -57,7 +58,9 @@ def by_id(pool: Pool) -> NDArray[np.int64]:
     return np.argsort(np.array(pool.ids, dtype=np.str_), kind="stable").astype(np.int64)
 
 
-def residuals(pool: Pool, queries: Pool, observer: Observer) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.int32]]:
+def residuals(
+    pool: Pool, queries: Pool, observer: Observer
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], NDArray[np.int32]]:
     """X [n, d], p - onehot [n, C], Xq [m, d], p - onehot [m, C], labels of the questions [m]; float64."""
     head = observer.head(pool)
     X, Xq = observer.embeddings(pool).astype(np.float64), observer.embeddings(queries).astype(np.float64)

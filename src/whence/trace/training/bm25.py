@@ -72,5 +72,6 @@ class BM25:
 
     def __call__(self, pool: Pool, queries: Pool, observer: Observer, ctx: Context, *, top: int | None = 20) -> Links:
         values = bm25_matrix(pool.texts, queries.texts, self.k1, self.b)
-        return linked(pool, queries, values, top=top, step=step_of(self, inputs=(pool.fingerprint, queries.fingerprint)), kind="retrieved",
-                      route="text", high="more of the question's words", unit="BM25")
+        step = step_of(self, inputs=(pool.fingerprint, queries.fingerprint))
+        return linked(pool, queries, values, top=top, step=step, kind="retrieved", route="text",
+                      high="more of the question's words", unit="BM25")

@@ -23,7 +23,8 @@ class GradientCosine:
 
     card: ClassVar[Card] = Card(
         line="Cosines of loss gradients of the head: gradient dot without the sizes.",
-        papers=(Paper("Estimating Training Data Influence by Tracing Gradient Descent", "Pruthi et al.", 2020, "arXiv:2002.08484"),),
+        papers=(Paper("Estimating Training Data Influence by Tracing Gradient Descent", "Pruthi et al.", 2020,
+                      "arXiv:2002.08484"),),
         needs=("text", "labels", "embeddings", "head"),
         cost="one matrix product",
         status="baseline",
@@ -33,5 +34,6 @@ class GradientCosine:
         from whence.kernels.influence import gradient_cosine
 
         X, r, Xq, rq, _ = residuals(pool, queries, observer)
-        return linked(pool, queries, gradient_cosine(X, r, Xq, rq), top=top, step=step_of(self, inputs=inputs_of(pool, queries, observer)),
+        step = step_of(self, inputs=inputs_of(pool, queries, observer))
+        return linked(pool, queries, gradient_cosine(X, r, Xq, rq), top=top, step=step,
                       high="a step on the example makes the question's label more probable", unit="cosine of gradients")

@@ -1,6 +1,7 @@
 """Inner products of loss gradients of the head: what one gradient step on an example does to a question.
 
-First-order effect of one gradient step: the inner product of the two loss gradients (TracIn with one checkpoint, Pruthi et al. 2020, arXiv:2002.08484), without the inverse curvature.
+First-order effect of one gradient step: the inner product of the two loss gradients (TracIn with one checkpoint, Pruthi et
+al. 2020, arXiv:2002.08484), without the inverse curvature.
 A baseline here: on a convex head it costs as much as influence and lacks the curvature.
 """
 
@@ -23,7 +24,8 @@ class GradientDot:
 
     card: ClassVar[Card] = Card(
         line="Inner products of loss gradients of the head: what one gradient step on an example does to a question.",
-        papers=(Paper("Estimating Training Data Influence by Tracing Gradient Descent", "Pruthi et al.", 2020, "arXiv:2002.08484"),),
+        papers=(Paper("Estimating Training Data Influence by Tracing Gradient Descent", "Pruthi et al.", 2020,
+                      "arXiv:2002.08484"),),
         needs=("text", "labels", "embeddings", "head"),
         cost="one matrix product",
         status="baseline",
@@ -33,5 +35,6 @@ class GradientDot:
         from whence.kernels.influence import gradient_dot
 
         X, r, Xq, rq, _ = residuals(pool, queries, observer)
-        return linked(pool, queries, gradient_dot(X, r, Xq, rq), top=top, step=step_of(self, inputs=inputs_of(pool, queries, observer)),
+        step = step_of(self, inputs=inputs_of(pool, queries, observer))
+        return linked(pool, queries, gradient_dot(X, r, Xq, rq), top=top, step=step,
                       high="a step on the example makes the question's label more probable", unit="inner product of gradients")

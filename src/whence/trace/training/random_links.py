@@ -19,7 +19,8 @@ from whence.trace.training._links import linked
 class RandomLinks:
     """Independent standard normal weights."""
 
-    card: ClassVar[Card] = Card(line="Random weights: the line that chance draws.", needs=("text",), cost="none", status="baseline")
+    card: ClassVar[Card] = Card(line="Random weights: the line that chance draws.", needs=("text",), cost="none",
+                                status="baseline")
 
     def __call__(self, pool: Pool, queries: Pool, observer: Observer, ctx: Context, *, top: int | None = 20) -> Links:
         # one stream per question and example order by id, so that neither order changes a pair's weight

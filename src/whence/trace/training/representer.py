@@ -24,7 +24,8 @@ class Representer:
 
     card: ClassVar[Card] = Card(
         line="Each training example's term in the logit of the question's label.",
-        papers=(Paper("Representer Point Selection for Explaining Deep Neural Networks", "Yeh et al.", 2018, "arXiv:1811.09720"),),
+        papers=(Paper("Representer Point Selection for Explaining Deep Neural Networks", "Yeh et al.", 2018,
+                      "arXiv:1811.09720"),),
         needs=("text", "labels", "embeddings", "head"),
         cost="one matrix product",
     )
