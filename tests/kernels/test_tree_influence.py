@@ -128,12 +128,14 @@ def test_kernel_by_counting() -> None:
     np.testing.assert_allclose(found / found.max(), expected / expected.max(), atol=1e-12)
 
 
-def test_trex_terms_add_up_to_the_surrogate_and_are_struck_out_one_by_one() -> None:
+@pytest.mark.parametrize("rounds", [2, 8])
+def test_trex_terms_add_up_to_the_surrogate_and_are_struck_out_one_by_one(rounds: int) -> None:
+    """With more rows than leaves, and with fewer."""
     linear = pytest.importorskip("sklearn.linear_model")
     X, y, Xq, yq = problem(n=60, m=6)
-    forest = grow(X, y)
-    own, asked = (ti.leaf_kernel(forest, forest.leaves, leaves) for leaves in (forest.leaves, forest.leaves_of(Xq)))
-    found = ti.trex(own, asked, y, yq, 3, 2.0)
+    forest = grow(X, y, rounds=rounds)
+    assert (len(forest.size) < 60) == (rounds == 2)
+    found = ti.trex(forest, forest.leaves_of(Xq), y, yq, 3, 2.0)
     # the same surrogate in explicit features: one column per leaf
     scale = (1 / forest.size[forest.leaves]).sum(axis=(1, 2)).mean()
 

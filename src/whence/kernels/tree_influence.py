@@ -143,31 +143,42 @@ def leaf_kernel(forest: Forest, leaves_a: NDArray[np.int64], leaves_b: NDArray[n
 
     The weighted leaf path of Brophy et al. 2023: company in a small leaf says more than company in a large one.
     """
+    return np.asarray((_leaf_features(forest, leaves_a) @ _leaf_features(forest, leaves_b).T).todense(), dtype=np.float64)
+
+
+def _leaf_features(forest: Forest, leaves: NDArray[np.int64]) -> Any:
+    """Sparse features [rows, leaves] whose inner products are the leaf kernel."""
     weight = 1.0 / np.maximum(forest.size, 1)
-    width = len(weight)
     scale = weight[forest.leaves].sum(axis=(1, 2)).mean()
-    product = _spread(leaves_a, weight[leaves_a], width) @ _spread(leaves_b, np.ones(leaves_b.shape), width).T
-    return np.asarray(product.todense() / scale, dtype=np.float64)
+    return _spread(leaves, np.sqrt(weight / scale)[leaves], len(weight))
 
 
-def trex(kernel: Floats, kernel_q: Floats, y: Ints, yq: Ints, n_classes: int, C: float) -> NDArray[np.float64]:
+def trex(forest: Forest, leaves_q: NDArray[np.int64], y: Ints, yq: Ints, n_classes: int, C: float) -> NDArray[np.float64]:
     """Effects [n, m] on the log-probability of the query's label when a row's term is struck out of a kernel surrogate.
 
-    The surrogate is a softmax regression in the kernel's feature space, `kernel` [n, n] among training rows and `kernel_q`
-    [n, m] to queries; at its optimum the score of class c is b_c + sum_i C (onehot - p)_ic k(i, q), one term per row.
+    The surrogate is a softmax regression on the features of the leaf kernel k, for training rows with labels y [n]; at its
+    optimum the score of class c is b_c + sum_i C (onehot - p)_ic k(i, q), one term per row. Costs a decomposition of as many
+    rows as there are training rows or leaves, whichever is fewer.
     """
     from whence.kernels.softmax_head import fit, predict_proba
 
-    values, vectors = np.linalg.eigh(kernel)
-    keep = values > 1e-9 * values[-1]
-    X = np.ascontiguousarray(vectors[:, keep] * np.sqrt(values[keep]))
+    features = _leaf_features(forest, forest.leaves)
+    n, width = features.shape
+    if n <= width:
+        # fewer rows than leaves: the same kernel in n coordinates
+        values, vectors = np.linalg.eigh(np.asarray((features @ features.T).todense()))
+        keep = values > 1e-9 * values[-1]
+        X = np.ascontiguousarray(vectors[:, keep] * np.sqrt(values[keep]))
+    else:
+        X = np.ascontiguousarray(features.toarray())
     heads = fit(X, y, n_classes, C=C, tol=1e-7)
+    kernel_q = leaf_kernel(forest, forest.leaves, leaves_q)
     alpha = -C * predict_proba(heads, X)[0]
     alpha[np.arange(len(y)), y] += C
     whole = kernel_q.T @ alpha + heads.b[0]
     rows = np.arange(len(yq))
     sure = log_softmax(whole)[rows, yq]
-    out = np.empty((len(kernel), len(yq)))
+    out = np.empty((n, len(yq)))
     for q in rows:
         out[:, q] = sure[q] - log_softmax(whole[q] - kernel_q[:, q, None] * alpha)[:, yq[q]]
     return out

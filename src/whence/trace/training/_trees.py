@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from whence.core.errors import NotCapable
+from whence.core.errors import NotCapable, OverBudget
 from whence.core.pool import Pool
 from whence.models.observe import Observer
 from whence.trace.training._links import by_id, known_labels
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from whence.kernels.tree_influence import Forest
 
 LEAST = 10
+MOST = 60_000_000  # examples x rounds x classes: three numbers are kept of each, 1.5 GB
 
 
 class Grown(NamedTuple):
@@ -43,6 +44,9 @@ def grown(pool: Pool, queries: Pool, observer: Observer, rounds: int, depth: int
     if len(y) < LEAST:
         raise NotCapable("Boosted trees need examples to split", given=len(y), legal=f"{LEAST} or more")
     names = pool.labels.names
+    if len(y) * rounds * len(names) > MOST:
+        raise OverBudget("So many trees on so many examples do not fit in memory", given=f"{len(y):,} x {rounds} x {len(names)}",
+                         legal=f"examples x rounds x classes of {MOST:,} or less", do="take fewer rounds or fewer examples")
     asked = known_labels(queries, names, observer)
     # by id, so that neither splits nor sums depend on the order of the file
     rows = by_id(pool)
