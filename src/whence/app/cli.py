@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from whence.core.pool import Pool
 
 app = typer.Typer(
-    name="whence", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    name="whence",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Which of my training examples help, hurt or do nothing, what should I keep, and is that proven?",
 )
 dev = typer.Typer(no_args_is_help=True, help="For developers of whence: new methods, generated pages, warm kernels.")
@@ -74,20 +78,32 @@ def _load(path: str, text: str | None, label: str | None, limit: int | None) -> 
 @app.command()
 def study(
     ctx: typer.Context,
-    train: Annotated[str | None, typer.Argument(help="Training data: a file, a folder, or stdlib:docstrings.", metavar="TRAIN")] = None,
-    test: Annotated[str | None, typer.Option("--test", help="Test data. Without it, a proof part is split off.", metavar="TEST")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Run folder (default: runs/NAME-xxxxxxxx).", metavar="RUN")] = None,
+    train: Annotated[
+        str | None, typer.Argument(help="Training data: a file, a folder, or stdlib:docstrings.", metavar="TRAIN")
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option("--test", help="Test data. Without it, a proof part is split off.", metavar="TEST")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run folder (default: runs/NAME-xxxxxxxx).", metavar="RUN")
+    ] = None,
     text: Text = None,
     label: Label = None,
     encoder: Encoder = "minilm",
     seed: Seed = 0,
     seeds: Annotated[int, typer.Option("--seeds", help="How often what is random is repeated.")] = 3,
-    budgets: Annotated[str, typer.Option("--budgets", help="Shares of the data that selectors are tried at.")] = "0.01,0.05,0.1,0.25,0.5,1",
+    budgets: Annotated[
+        str, typer.Option("--budgets", help="Shares of the data that selectors are tried at.")
+    ] = "0.01,0.05,0.1,0.25,0.5,1",
     metric: Annotated[str, typer.Option("--metric", help="accuracy or macro-f1.")] = "accuracy",
     retrains: Annotated[int, typer.Option("--retrains", help="Half-set retrainings behind the influence check.")] = 50,
-    head_c: Annotated[float | None, typer.Option("--head-c", help="Inverse L2 penalty of the head (default: by cross-validation).")] = None,
+    head_c: Annotated[
+        float | None, typer.Option("--head-c", help="Inverse L2 penalty of the head (default: by cross-validation).")
+    ] = None,
     limit: Limit = None,
-    plant: Annotated[str | None, typer.Option("--plant", help="Plant known problems: label-flips=0.05,duplicates=0.02,leaks=20.")] = None,
+    plant: Annotated[
+        str | None, typer.Option("--plant", help="Plant known problems: label-flips=0.05,duplicates=0.02,leaks=20.")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", "-c", help="YAML or TOML with these settings; flags win.")] = None,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with a run that is there (the default).")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
@@ -101,13 +117,28 @@ def study(
     from whence.app.study.recipe import Recipe
 
     shares = _numbers(budgets, "--budgets")
-    flags: dict[str, Any] = {"train": train, "test": test, "text": text, "label": label, "encoder": encoder, "seed": seed, "seeds": seeds,
-                             "budgets": shares, "metric": metric, "retrains": retrains, "head_c": head_c, "limit": limit, "plant": plant}
+    flags: dict[str, Any] = {
+        "train": train,
+        "test": test,
+        "text": text,
+        "label": label,
+        "encoder": encoder,
+        "seed": seed,
+        "seeds": seeds,
+        "budgets": shares,
+        "metric": metric,
+        "retrains": retrains,
+        "head_c": head_c,
+        "limit": limit,
+        "plant": plant,
+    }
     asked = {k for k in flags if getattr(ctx.get_parameter_source(k), "name", "") == "COMMANDLINE"}
     settings = _merged(flags, asked, config)
     recipe = Recipe.from_mapping(settings)
     if out is not None and not resume and not overwrite and (out / "manifest.json").exists():
-        raise BadInput("The folder holds a run already", path=out, do="pass --overwrite, or leave out --no-resume to go on with it")
+        raise BadInput(
+            "The folder holds a run already", path=out, do="pass --overwrite, or leave out --no-resume to go on with it"
+        )
     if dry_run:
         _dry_run(recipe, as_json)
         return
@@ -141,7 +172,9 @@ def _merged(flags: dict[str, Any], asked: set[str], config: Path | None) -> dict
     """Settings of a configuration file under the flags that were really given."""
     if config is None:
         if flags["train"] is None:
-            raise BadInput("No training data was given", legal="whence study TRAIN [--test TEST]", do="name a file, or stdlib:docstrings")
+            raise BadInput(
+                "No training data was given", legal="whence study TRAIN [--test TEST]", do="name a file, or stdlib:docstrings"
+            )
         return flags
     from whence.app.config import read_config
 
@@ -153,8 +186,14 @@ def _dry_run(recipe: Any, as_json: bool) -> None:
 
     pool = _load(recipe.train, recipe.text, recipe.label, recipe.limit)
     notes = check_classification(pool)
-    facts = {"recipe": recipe.to_dict(), "train": len(pool), "roles": dict(pool.roles), "classes": pool.labels.counts, "notes": list(notes),
-             "quarantined": len(pool.quarantined)}
+    facts = {
+        "recipe": recipe.to_dict(),
+        "train": len(pool),
+        "roles": dict(pool.roles),
+        "classes": pool.labels.counts,
+        "notes": list(notes),
+        "quarantined": len(pool.quarantined),
+    }
     if recipe.test:
         facts["test"] = len(_load(recipe.test, recipe.text, recipe.label, recipe.limit))
     if as_json:
@@ -167,8 +206,12 @@ def _dry_run(recipe: Any, as_json: bool) -> None:
 @app.command()
 def curate(
     source: Annotated[str, typer.Argument(help="Any text: a file, a folder, or a built-in name.", metavar="INPUT")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for kept.jsonl, dropped.jsonl and links.parquet.")] = None,
-    dedup: Annotated[str, typer.Option("--dedup", help="Duplicate finders, in order: exact, near, semantic; or none.")] = "exact,near",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for kept.jsonl, dropped.jsonl and links.parquet.")
+    ] = None,
+    dedup: Annotated[
+        str, typer.Option("--dedup", help="Duplicate finders, in order: exact, near, semantic; or none.")
+    ] = "exact,near",
     filters: Annotated[str, typer.Option("--filters", help="Filters, in order: heuristics, gopher; or none.")] = "heuristics",
     threshold: Annotated[float, typer.Option("--threshold", help="Least Jaccard index of near duplicates.")] = 0.8,
     keep: Annotated[str, typer.Option("--keep", help="Who of a cluster stays: first or longest.")] = "first",
@@ -189,18 +232,34 @@ def curate(
     from whence.app.study.leave import write_decision, write_links
 
     if out is not None and out.exists() and (not out.is_dir() or (any(out.iterdir()) and not overwrite)):
-        raise BadInput("The output folder is not empty" if out.is_dir() else "The output folder is a file", path=out, do="choose another, or pass --overwrite")
+        raise BadInput(
+            "The output folder is not empty" if out.is_dir() else "The output folder is a file",
+            path=out,
+            do="choose another, or pass --overwrite",
+        )
     if out is not None and (out / "manifest.json").exists():
         raise BadInput("The output folder is the run of a study", path=out, do="choose another")
     _apart_from(None if out is None else out / "kept.jsonl", source, against)
     pool = _load(source, text, label, limit)
     other = None if against is None else _load(against, None, None, None)
     with progress_for(quiet or as_json) as progress:
-        selection, links = run(pool, dedup=_names(dedup), filters=_names(filters), keep=keep, threshold=threshold, against=other,
-                               encoder=encoder, ctx=_context(seed, threads=threads, progress=progress))
+        selection, links = run(
+            pool,
+            dedup=_names(dedup),
+            filters=_names(filters),
+            keep=keep,
+            threshold=threshold,
+            against=other,
+            encoder=encoder,
+            ctx=_context(seed, threads=threads, progress=progress),
+        )
     kinds: dict[str, int] = {}
     for reason in selection.dropped.values():
-        kind = reason.split(" of ")[0] if "duplicate of" in reason else ("repeats evaluation data" if reason.startswith("repeats") else _plain(reason))
+        kind = (
+            reason.split(" of ")[0]
+            if "duplicate of" in reason
+            else ("repeats evaluation data" if reason.startswith("repeats") else _plain(reason))
+        )
         kinds[kind] = kinds.get(kind, 0) + 1
     if out is not None:
         write_decision(out, pool, selection.dropped, None)
@@ -208,12 +267,21 @@ def curate(
             write_links(out, links)
         else:
             (out / "links.parquet").unlink(missing_ok=True)  # those of an earlier result
-    facts = {"input": source, "rows": len(pool), "kept": len(selection.kept), "dropped": len(selection.dropped), "reasons": kinds,
-             "quarantined": len(pool.quarantined), "out": None if out is None else str(out)}
+    facts = {
+        "input": source,
+        "rows": len(pool),
+        "kept": len(selection.kept),
+        "dropped": len(selection.dropped),
+        "reasons": kinds,
+        "quarantined": len(pool.quarantined),
+        "out": None if out is None else str(out),
+    }
     if as_json:
         _emit(facts)
         return
-    typer.echo(f"{facts['rows']:,} rows: {facts['kept']:,} kept, {facts['dropped']:,} dropped, {facts['quarantined']:,} unreadable")
+    typer.echo(
+        f"{facts['rows']:,} rows: {facts['kept']:,} kept, {facts['dropped']:,} dropped, {facts['quarantined']:,} unreadable"
+    )
     for kind, count in sorted(kinds.items(), key=lambda kv: -kv[1]):
         typer.echo(f"  {count:>8,}  {kind}")
     typer.echo(f"written to {out}" if out is not None else "nothing was written; pass -o FOLDER to keep the result")
@@ -248,8 +316,11 @@ def _params(given: Sequence[str] | None) -> dict[str, Any]:
         try:
             out[name.strip().replace("-", "_")] = yaml.safe_load(value)
         except yaml.YAMLError as error:
-            raise BadInput(f"The value of a parameter cannot be read: {getattr(error, 'problem', None) or 'not a YAML value'}", given=pair,
-                           legal="such as --param epoch=5") from None
+            raise BadInput(
+                f"The value of a parameter cannot be read: {getattr(error, 'problem', None) or 'not a YAML value'}",
+                given=pair,
+                legal="such as --param epoch=5",
+            ) from None
     return out
 
 
@@ -261,7 +332,9 @@ def score(
     source: Annotated[str, typer.Argument(help="The examples.", metavar="INPUT")],
     method: Annotated[str, typer.Option("--method", "-m", help="Methods of `whence methods --verb score`, with commas between.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write scores as .parquet or .jsonl.")] = None,
-    reference: Annotated[str | None, typer.Option("--reference", help="Examples that stand for the target, for methods that need one.")] = None,
+    reference: Annotated[
+        str | None, typer.Option("--reference", help="Examples that stand for the target, for methods that need one.")
+    ] = None,
     param: Param = None,
     top: Annotated[int, typer.Option("--top", min=0, help="Rows to print.")] = 10,
     text: Text = None,
@@ -295,9 +368,23 @@ def score(
     if out is not None:
         _write_scores(out, pool, scores_table(pool.ids, made))
     if as_json:
-        _emit({"input": source, "rows": len(pool), "out": None if out is None else str(out), "scores": {
-            s.name: {"high": s.high, "unit": s.unit, "scored": len(s), "missing": dict(list(s.missing.items())[:20]),
-                     "top": [{"id": i, "value": s[i], "text": pool[i].fields} for i in s.top(top)]} for s in made}})
+        _emit(
+            {
+                "input": source,
+                "rows": len(pool),
+                "out": None if out is None else str(out),
+                "scores": {
+                    s.name: {
+                        "high": s.high,
+                        "unit": s.unit,
+                        "scored": len(s),
+                        "missing": dict(list(s.missing.items())[:20]),
+                        "top": [{"id": i, "value": s[i], "text": pool[i].fields} for i in s.top(top)],
+                    }
+                    for s in made
+                },
+            }
+        )
         return
     for s in made:
         typer.echo(f"{s.name}: high = {s.high} ({s.unit}); {len(s):,} scored, {len(s.missing):,} missing")
@@ -352,13 +439,29 @@ def select(
     pool = _load(source, text, label, limit)
     other = None if reference is None else _load(reference, text, label, None)
     with progress_for(quiet or as_json) as progress:
-        made = run(pool, method, budget=budget, reference=other, encoder=encoder, ctx=_context(seed, device, threads, progress), **_params(param))
+        made = run(
+            pool,
+            method,
+            budget=budget,
+            reference=other,
+            encoder=encoder,
+            ctx=_context(seed, device, threads, progress),
+            **_params(param),
+        )
     if out is not None:
         from whence.core.write import write
 
         write(pool.take(made), out)
     if as_json:
-        _emit({"input": source, "rows": len(pool), "method": made.step.to_dict(), "kept": list(made.kept), "out": None if out is None else str(out)})
+        _emit(
+            {
+                "input": source,
+                "rows": len(pool),
+                "method": made.step.to_dict(),
+                "kept": list(made.kept),
+                "out": None if out is None else str(out),
+            }
+        )
         return
     typer.echo(f"{len(made.kept):,} of {len(pool):,} rows chosen by {made.step.method}" + (f", written to {out}" if out else ""))
     if out is None:
@@ -372,7 +475,9 @@ def compare(
     train: Annotated[str, typer.Argument(help="Labelled data.", metavar="TRAIN")],
     test: Annotated[str | None, typer.Option("--test", help="Held-out data (select).")] = None,
     methods: Annotated[str | None, typer.Option("--methods", help="Which methods (default: the family's room).")] = None,
-    budgets: Annotated[str, typer.Option("--budgets", "--budget", help="Shares of the data up to 1, or numbers of examples (select).")] = "0.05,0.25,0.5",
+    budgets: Annotated[
+        str, typer.Option("--budgets", "--budget", help="Shares of the data up to 1, or numbers of examples (select).")
+    ] = "0.05,0.25,0.5",
     flips: Annotated[float, typer.Option("--flips", help="Share of labels to flip (score).")] = 0.1,
     seeds: Annotated[int, typer.Option("--seeds", help="Seeds.")] = 3,
     metric: Annotated[str, typer.Option("--metric", help="accuracy or macro-f1 (select).")] = "accuracy",
@@ -395,7 +500,14 @@ def compare(
     if verb not in ARENAS:
         raise UnknownName("arena", verb, ARENAS)
     chosen = None if methods is None else _names(methods)
-    settings: dict[str, Any] = {"methods": chosen, "seeds": seeds, "encoder": encoder, "text": text, "label": label, "limit": limit}
+    settings: dict[str, Any] = {
+        "methods": chosen,
+        "seeds": seeds,
+        "encoder": encoder,
+        "text": text,
+        "label": label,
+        "limit": limit,
+    }
     settings |= {"budgets": _numbers(budgets, "--budgets"), "metric": metric} if verb == "select" else {"flips": flips}
     with progress_for(quiet or as_json) as progress:
         made = run(verb, train, test=test, ctx=_context(seed, device, threads, progress), **settings)
@@ -407,7 +519,10 @@ def compare(
         at = f"{row['k']:>7,}  " if "budget" in row else ""
         more = f"  recall@5% {row['recall5']:.3f}" if "recall5" in row else ""
         mark = {True: "+", False: " ", None: "·"}[row.get("beats_baseline")]
-        typer.echo(f"  {mark} {at}{row['method']:<24} {row['figure']:.4f}  [{row['low']:.4f}, {row['high']:.4f}]{more}  {row['seconds']:.1f} s")
+        typer.echo(
+            f"  {mark} {at}{row['method']:<24} {row['figure']:.4f}  [{row['low']:.4f}, {row['high']:.4f}]{more}  "
+            f"{row['seconds']:.1f} s"
+        )
     for name, why_not in made["refused"].items():
         typer.echo(f"  - {name}: {why_not}")
     typer.echo(f"\n{made['sentence']}")
@@ -449,7 +564,10 @@ def why(
         _emit(found)
         return
     typer.echo(f"{found['id']}\n  {found['status']}" + (f": {found['reason']}" if found["reason"] else ""))
-    typer.echo(f"  part {found['part']}, from {found['source'] or 'unknown'}" + (f", made from {', '.join(found['parents'])}" if found["parents"] else ""))
+    typer.echo(
+        f"  part {found['part']}, from {found['source'] or 'unknown'}"
+        + (f", made from {', '.join(found['parents'])}" if found["parents"] else "")
+    )
     for name, value in found["fields"].items():
         typer.echo(f"  {name}: {_one_line(str(value), 200)}")
     typer.echo("signals")
@@ -461,7 +579,10 @@ def why(
     if found["links"]:
         typer.echo("links")
         for link in found["links"][:30]:
-            typer.echo(f"  {link['about']:<20} {link['weight']:>10.4g} {link['unit']:<16} {link['other'][:12]}  {_one_line(link['text'], 70)}")
+            typer.echo(
+                f"  {link['about']:<20} {link['weight']:>10.4g} {link['unit']:<16} {link['other'][:12]}  "
+                f"{_one_line(link['text'], 70)}"
+            )
 
 
 @app.command()
@@ -506,7 +627,9 @@ def dev_new(name: Annotated[str, typer.Argument(help="Id of the method: VERB/FAM
 
 
 @dev.command("generate")
-def dev_generate(check: Annotated[bool, typer.Option("--check", help="Fail where a page differs; write nothing.")] = False) -> None:
+def dev_generate(
+    check: Annotated[bool, typer.Option("--check", help="Fail where a page differs; write nothing.")] = False,
+) -> None:
     """Write the generated pages."""
     from whence.app.dev.__main__ import main as run
 
@@ -516,7 +639,9 @@ def dev_generate(check: Annotated[bool, typer.Option("--check", help="Fail where
 @app.callback(invoke_without_command=True)
 def _root(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
-    log_level: Annotated[str, typer.Option("--log-level", help="debug shows tracebacks of errors.")] = os.environ.get("WHENCE_LOG_LEVEL", "info"),
+    log_level: Annotated[str, typer.Option("--log-level", help="debug shows tracebacks of errors.")] = os.environ.get(
+        "WHENCE_LOG_LEVEL", "info"
+    ),
 ) -> None:
     if log_level not in ("debug", "info", "warning", "error"):
         from whence.core.errors import UnknownName
@@ -560,7 +685,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except OSError as error:
         from whence.core.store import disk_error
 
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS) or os.environ.get("WHENCE_LOG_LEVEL") == "debug":
+        if (
+            error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+            or os.environ.get("WHENCE_LOG_LEVEL") == "debug"
+        ):
             raise
         told = disk_error(error, Path(error.filename or os.getcwd()))
         typer.echo(f"whence: {told}", err=True)

@@ -29,7 +29,14 @@ def read_config(path: Path) -> dict[str, Any]:
         found = yaml.safe_load(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise BadInput(f"Not valid YAML: {getattr(error, 'problem', error)}", path=path, line=None if mark is None else mark.line + 1) from None
+        raise BadInput(
+            f"Not valid YAML: {getattr(error, 'problem', error)}", path=path, line=None if mark is None else mark.line + 1
+        ) from None
     if not isinstance(found, dict):
-        raise BadInput("A configuration is a mapping of settings", path=path, given=type(found).__name__, legal="lines such as `train: data.jsonl`")
+        raise BadInput(
+            "A configuration is a mapping of settings",
+            path=path,
+            given=type(found).__name__,
+            legal="lines such as `train: data.jsonl`",
+        )
     return found
