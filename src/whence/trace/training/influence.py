@@ -28,6 +28,7 @@ class Influence:
         papers=(Paper("Understanding Black-box Predictions via Influence Functions", "Koh and Liang", 2017, "arXiv:1703.04730"),),
         needs=("text", "labels", "embeddings", "head"),
         cost="one factorisation of the head's Hessian (seconds up to 8,000 parameters), conjugate gradients beyond",
+        status="stable",
     )
 
     form: str = param("first_order", "first_order sums over examples; leave_one_out corrects for the example's own leverage",
