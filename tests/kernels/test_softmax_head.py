@@ -183,6 +183,77 @@ def test_many_separable_classes_in_single_precision_converge() -> None:
     assert (sh.predict(heads, X)[0] == y).all()
 
 
+def many_classes(dtype: Any = np.float64) -> tuple[Any, Any, int]:
+    """4,500 rows of 50 classes: enough for one-class blocks and for a start from a quarter of the rows."""
+    X, y = cloud(4500, 30, 50, seed=4, dtype=dtype)
+    return X / np.linalg.norm(X, axis=1, keepdims=True), y, 50
+
+
+def by_diagonal(monkeypatch: pytest.MonkeyPatch, *args: Any, **options: Any) -> sh.Heads:
+    with monkeypatch.context() as patch:
+        patch.setattr(sh, "_BLOCK_ROWS", 10**9)  # neither blocks nor a start from fewer rows
+        return sh.fit(*args, **options)
+
+
+@pytest.mark.parametrize(("dtype", "tol"), [(np.float64, 1e-7), (np.float32, 1e-3)])
+def test_one_class_blocks_reach_the_minimiser_of_the_diagonal(monkeypatch: pytest.MonkeyPatch, dtype: Any,
+                                                              tol: float) -> None:
+    X, y, n_classes = many_classes(dtype)
+    rng = np.random.default_rng(6)
+    w = rng.uniform(0.2, 4, (3, len(y))).astype(dtype)
+    w[1] *= y != 7  # absent in one fit
+    w[2] *= rng.random(len(y)) < 0.5
+    built: list[int] = []
+    original = sh._Blocks.__init__
+
+    def counted(self: Any, *args: Any) -> None:
+        built.append(len(args[0].X))
+        original(self, *args)
+
+    monkeypatch.setattr(sh._Blocks, "__init__", counted)
+    heads = sh.fit(X, y, n_classes, weights=w, C=10, tol=tol)
+    assert 4500 in built  # the blocks and the start from fewer rows were both at work
+    assert min(built) < 1500
+    built.clear()
+    plain = by_diagonal(monkeypatch, X, y, n_classes, weights=w, C=10, tol=tol)
+    assert built == []
+    assert heads.converged.all() and plain.converged.all()
+    assert not heads.present[1, 7]
+    np.testing.assert_allclose(sh.predict_proba(heads, X), sh.predict_proba(plain, X), atol=10 * tol)
+    np.testing.assert_allclose(heads.loss, plain.loss, rtol=1e-4 if dtype == np.float32 else 1e-12)
+
+
+def test_many_subsets_of_many_classes_reach_the_minimiser_of_the_diagonal(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, n_classes = many_classes()
+    rng = np.random.default_rng(8)
+    subsets = [sh.random_subsets(len(y), size, 1, rng)[0] for size in (300, 1200, 2250, 2250, 3000, 4050, 4050)]
+    subsets.append(np.flatnonzero(y != 3))
+    heads = sh.fit(X, y, n_classes, subsets=subsets, C=10, tol=1e-6)
+    plain = by_diagonal(monkeypatch, X, y, n_classes, subsets=subsets, C=10, tol=1e-6)
+    assert heads.converged.all()
+    np.testing.assert_allclose(sh.predict_proba(heads, X), sh.predict_proba(plain, X), atol=1e-5)
+
+
+def test_inverse_of_one_class_blocks_is_exact_when_every_row_enters() -> None:
+    rng = np.random.default_rng(9)
+    X, y = cloud(60, 5, 4)
+    rows = sh.basis_of(X).rows
+    w = rng.uniform(0.5, 2, (60, 1))
+    problem = sh._Problem(rows, y, w, np.ones((1, 4), bool), 0.3)
+    _, P, _ = problem.evaluate(rng.standard_normal((6, 1, 4)))
+    M = sh._Blocks(problem, P, np.ones(6), 60)
+    r = rng.standard_normal((6, 1, 4))
+    common = r[:, 0].mean(axis=1)
+    common[-1] = 0
+    even = r[:, 0] - r[:, 0].mean(axis=1, keepdims=True)
+    expected = np.empty((6, 4))
+    for c in range(4):
+        block = rows.T @ (rows * (w[:, 0] * P[:, 0, c] * (1 - P[:, 0, c]))[:, None]) + 0.3 * np.eye(6)
+        expected[:, c] = np.linalg.solve(block, even[:, c])
+    expected += (common / 0.3 - expected.mean(axis=1))[:, None]  # along the common direction only the ridge
+    np.testing.assert_allclose(M(r)[:, 0], expected, atol=1e-10)
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"y": np.array([0, 1, 5])}, "labels"),
     ({"y": np.array([0, 1])}, "integers"),

@@ -12,7 +12,9 @@ method: the Newton system is solved by preconditioned conjugate gradients, every
 multiplications shared by all fits of the batch. Features are centred and turned into the eigenbasis of their
 covariance first (neither changes the problem), where the Hessian is close to diagonal; when there are many
 fits of few parameters the preconditioner is the inverse Hessian of the full fit instead, scaled to the weight
-of each subset: that is what makes "retrain on a hundred halves" cost about as much as a few fits.
+of each subset: that is what makes "retrain on a hundred halves" cost about as much as a few fits. With more
+than 32 classes the preconditioner is made of the blocks of the Hessian that belong to one class each
+(`_Blocks`), and a fit without a start begins from the fit of a quarter of its own rows.
 
 A class with no weight in a fit is left out of that fit (what scikit-learn does when it never sees the label):
 its weights are zero and its intercept lies `ABSENT_GAP` nats below the lowest class present, so probabilities
@@ -21,6 +23,7 @@ stay finite and losses bounded. Intercepts of the present classes sum to zero.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +40,12 @@ ABSENT_GAP = 20.0
 
 _ROTATE_MAX = 1024  # an eigenbasis beyond this many features costs more than it saves
 _DENSE_MAX = 1400  # parameters up to which the full Hessian of the reference fit is the preconditioner
+_JOINT_CLASSES = 32  # classes up to which large fits share one pass over the rows
+_BLOCK_ROWS = 1000  # rows below which products are so cheap that one-class blocks do not pay
+_BLOCK_TOP = 256  # rows that enter a one-class block one by one, at most
+_BLOCK_PRODUCTS = 3  # products in one Newton step that make the next one build blocks anew
+_COARSE_SHARE = 4  # a fit of many classes begins from the fit of one row in so many
+_COARSE_TOL = 0.1  # the tolerance of that fit
 _SHARED_WORK = 20_000_000  # multiplications in one product below which a second thread does not pay
 _JOINT_CELLS = 6_000_000  # rows x fits x classes held at once when fits share one pass over the rows
 
@@ -45,9 +54,9 @@ _JOINT_CELLS = 6_000_000  # rows x fits x classes held at once when fits share o
 class Heads:
     """B fitted heads: logits of row x under head k are `W[k] @ x + b[k]`.
 
-    W [B, C, d], b [B, C]; `iterations` [B] Newton steps; `error` [B] the estimated root-mean-square error of
-    the training log-odds left at the end (what `tol` bounds); `converged` [B]; `loss` [B] the objective;
-    `present` [B, C] whether the class had weight in the fit.
+    W [B, C, d], b [B, C]; `iterations` [B] Newton steps on all rows of the fit; `error` [B] the estimated
+    root-mean-square error of the training log-odds left at the end (what `tol` bounds); `converged` [B]; `loss`
+    [B] the objective; `present` [B, C] whether the class had weight in the fit.
     """
 
     W: Floats
@@ -176,6 +185,60 @@ class _Dense(_Preconditioner):
         self.scale, self.mask = self.scale[active], self.mask[active]
 
 
+class _Blocks(_Preconditioner):
+    """Inverses of the blocks of the Hessian that belong to one class each, for one fit of many classes.
+
+    The `top` rows that carry most of a class's mass p (1 - p) enter its block one by one, the others by their
+    total mass and the variance of every feature. So each block is a diagonal plus a product of rank `top`, and
+    its inverse is s (I - R^T R) s (Woodbury) with s [C, D] and R [C, top, D].
+    """
+
+    def __init__(self, problem: _Problem, P: Floats, variance: Floats, top: int) -> None:
+        from scipy.linalg import lapack
+
+        rows, w, ridge = problem.X, problem.w, problem.ridge
+        dtype = rows.dtype
+        D, n_classes = rows.shape[1], P.shape[2]
+        mass = np.ascontiguousarray((P[:, 0] * (1 - P[:, 0]) * w[:, :1]).T)
+        factor, solve = (lapack.spotrf, lapack.strtrs) if dtype == np.float32 else (lapack.dpotrf, lapack.dtrtrs)
+        self.s = np.empty((n_classes, D), dtype)
+        self.R = np.empty((n_classes, top, D), dtype)
+        self.present = problem.present[0]
+        self.ridge = dtype.type(ridge)
+        for c in range(n_classes):
+            m = mass[c]
+            heavy = np.argpartition(m, len(m) - top)[len(m) - top:]
+            light = max(float(m.sum(dtype=np.float64) - m[heavy].sum(dtype=np.float64)), 0.0)
+            s = (1.0 / np.sqrt(light * variance + ridge)).astype(dtype)
+            Q = rows[heavy] * np.sqrt(m[heavy])[:, None] * s
+            K = Q @ Q.T
+            K[np.arange(top), np.arange(top)] += 1
+            L, info = factor(K, lower=1)
+            if info != 0:  # cannot be but by rounding; the diagonal alone is a preconditioner too
+                self.R[c] = 0
+            else:
+                self.R[c] = solve(L, Q, lower=1)[0]
+            self.s[c] = s
+
+    def __call__(self, r: Floats) -> Floats:
+        # A step common to all classes moves no probability: along it the Hessian is the ridge and nothing else.
+        v = np.zeros_like(self.s)
+        v[self.present] = r[:, 0, :].T[self.present]
+        common = v[self.present].mean(axis=0)
+        v[self.present] -= common
+        v *= self.s
+        for c, R in enumerate(self.R):
+            v[c] -= R.T @ (R @ v[c])
+        v *= self.s
+        common[:-1] /= self.ridge
+        common[-1] = 0  # the intercepts have no ridge
+        v[self.present] += common - v[self.present].mean(axis=0)
+        return np.ascontiguousarray(v.T)[:, None, :]
+
+    def keep(self, active: NDArray[np.bool_]) -> None:
+        pass  # a batch of one is left only when it is finished
+
+
 class _Problem:
     """Rows, labels and weights of a batch of fits sharing one pass over the rows."""
 
@@ -239,13 +302,29 @@ def _newton(problem: _Problem, V: Floats, squares: Floats, dense: _Dense | None,
     final = np.zeros(B)
     done = np.zeros(B, bool)
     live = np.arange(B)
+    blocks: _Blocks | None = None
+    blockwise = dense is None and B == 1 and V.shape[2] > _JOINT_CLASSES and len(problem.X) >= _BLOCK_ROWS
+    # of the order of the square root of the rows, the blocks cost about as much as two or three products
+    top = min(_BLOCK_TOP, math.isqrt(len(problem.X)), V.shape[0])
+    variance = np.zeros(0)
+    if blockwise:
+        variance = (squares.T @ problem.w[:, 0]).astype(np.float64) / problem.total[0]
+    inner = _BLOCK_PRODUCTS if V.any() else 0  # at V = 0 all rows weigh the same: the diagonal is exact
     before = np.full(B, np.inf)  # squared decrement of the last step, to notice the floor of the arithmetic
     slack = 2e-7 if dtype == np.float32 else 1e-14
     value, P, R = problem.evaluate(V)
     for _ in range(max_iter + 1):
         goal = tol**2 * np.maximum(problem.total, 1e-30)
         g = problem.pull_back(R, V)
-        M: _Preconditioner = dense if dense is not None else problem.diagonal(P, squares)
+        M: _Preconditioner
+        if blockwise and inner >= _BLOCK_PRODUCTS:
+            blocks = _Blocks(problem, P, variance, top)
+        if dense is not None:
+            M = dense
+        elif blocks is not None:
+            M = blocks
+        else:
+            M = problem.diagonal(P, squares)
         r = -g
         z = M(r)
         rz = _dot(r, z)
@@ -273,7 +352,7 @@ def _newton(problem: _Problem, V: Floats, squares: Floats, dense: _Dense | None,
         stop = np.maximum(forcing**2 * start, 0.1 * goal)
         S = np.zeros_like(V)
         p = np.ascontiguousarray(z)
-        for _inner in range(200):
+        for inner in range(1, 201):  # noqa: B007
             Hp = problem.hessian_product(P, p)
             curve = _dot(p, Hp)
             alpha = np.where((rz > stop) & (curve > 0), rz / np.where(curve > 0, curve, 1.0), 0.0)
@@ -307,6 +386,28 @@ def _newton(problem: _Problem, V: Floats, squares: Floats, dense: _Dense | None,
         steps[live] += 1
         steps[live[stuck]] = max_iter
     return answer, steps, error, done, final
+
+
+def _coarse_start(problem: _Problem, tol: float, max_iter: int) -> Floats | None:
+    """Where to begin one fit of many classes: the fit of every fourth row of each class, [D, 1, C].
+
+    Far from the answer Newton steps are long and wasteful, so they are taken on fewer rows; the penalty shrinks
+    with their weight. None when the rows are too few for this to pay.
+    """
+    n, D = problem.X.shape
+    n_classes = problem.present.shape[1]
+    if n < _COARSE_SHARE * _BLOCK_ROWS or n_classes <= _JOINT_CLASSES:
+        return None
+    order = np.argsort(problem.y, kind="stable")
+    ends = np.searchsorted(problem.y[order], problem.y[order])  # where the class of each row begins
+    chosen = np.sort(order[(np.arange(n) - ends) % _COARSE_SHARE == 0])
+    w = problem.w[chosen]
+    rows = problem.X[chosen]
+    ridge = problem.ridge * float(w.sum(dtype=np.float64) / problem.total[0])
+    part = _Problem(rows, problem.y[chosen], w, problem.present, ridge)
+    first = _coarse_start(part, tol, max_iter)
+    V = np.zeros((D, 1, n_classes), rows.dtype) if first is None else first
+    return _newton(part, V, rows**2, None, max(tol, _COARSE_TOL), max_iter)[0]
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -433,13 +534,16 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
 
     # Many fits: fit all rows once; its solution starts the large ones and its Hessian may serve them all.
     dense_parts: tuple[Floats, Floats] | None = None
+    cold = start is None and B < 8
     full_mass = float(n)
     if B >= 8:
         all_rows = np.ones((n, 1), dtype)
         seen = np.zeros((1, n_classes), bool)
         seen[0, y] = True
         problem = _Problem(basis.rows, y, all_rows, seen, ridge)
-        first = V[:, :1].copy() if start is not None and len(start) == 1 else np.zeros((D, 1, n_classes), dtype)
+        first = V[:, :1].copy() if start is not None and len(start) == 1 else _coarse_start(problem, tol, max_iter)
+        if first is None:
+            first = np.zeros((D, 1, n_classes), dtype)
         reference = _newton(problem, first, squares, None, max(tol, 1e-2), max_iter)[0]
         if start is None:
             V[:] = reference
@@ -458,11 +562,16 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
         if dense_parts is not None:
             share = problem.total / full_mass
             dense = _Dense(*dense_parts, ridge, share, present[members])
-        out, steps, err, ok, value = _newton(problem, np.ascontiguousarray(V[:, members]), sq, dense, tol, max_iter)
+        begin = None
+        if cold and len(members) == 1:
+            begin = _coarse_start(problem, tol, max_iter)
+        if begin is None:
+            begin = np.ascontiguousarray(V[:, members])
+        out, steps, err, ok, value = _newton(problem, begin, sq, dense, tol, max_iter)
         V[:, members] = out
         iterations[members], error[members], converged[members], final[members] = steps, err, ok, value
 
-    joint = [k for k, (index, _) in enumerate(plan) if B > 1 and len(index) >= 0.25 * n and n_classes <= 32]
+    joint = [k for k, (index, _) in enumerate(plan) if B > 1 and len(index) >= 0.25 * n and n_classes <= _JOINT_CLASSES]
     width = max(1, _JOINT_CELLS // (n * n_classes))
     for s in range(0, len(joint), width):
         members = joint[s:s + width]
