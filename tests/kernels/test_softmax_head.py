@@ -241,7 +241,7 @@ def test_inverse_of_one_class_blocks_is_exact_when_every_row_enters() -> None:
     w = rng.uniform(0.5, 2, (60, 1))
     problem = sh._Problem(rows, y, w, np.ones((1, 4), bool), 0.3)
     _, P, _ = problem.evaluate(rng.standard_normal((6, 1, 4)))
-    M = sh._Blocks(problem, P, np.ones(6), 60)
+    M = sh._Blocks(problem, P, rows**2, 60)
     r = rng.standard_normal((6, 1, 4))
     common = r[:, 0].mean(axis=1)
     common[-1] = 0

@@ -24,7 +24,9 @@ stay finite and losses bounded. Intercepts of the present classes sum to zero.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,9 +45,11 @@ _DENSE_MAX = 1400  # parameters up to which the full Hessian of the reference fi
 _JOINT_CLASSES = 32  # classes up to which large fits share one pass over the rows
 _BLOCK_ROWS = 1000  # rows below which products are so cheap that one-class blocks do not pay
 _BLOCK_TOP = 256  # rows that enter a one-class block one by one, at most
-_BLOCK_PRODUCTS = 3  # products in one Newton step that make the next one build blocks anew
+_BLOCK_PRODUCTS = 5  # products in one Newton step that make the next one build blocks anew
 _COARSE_SHARE = 4  # a fit of many classes begins from the fit of one row in so many
 _COARSE_TOL = 0.1  # the tolerance of that fit
+_REFERENCE_TOL = 0.03  # the tolerance of the fit of all rows whose answer starts many others
+_MANY = 8  # fits from which a fit of all rows comes first, to start the others
 _SHARED_WORK = 20_000_000  # multiplications in one product below which a second thread does not pay
 _JOINT_CELLS = 6_000_000  # rows x fits x classes held at once when fits share one pass over the rows
 
@@ -193,12 +197,14 @@ class _Blocks(_Preconditioner):
     its inverse is s (I - R^T R) s (Woodbury) with s [C, D] and R [C, top, D].
     """
 
-    def __init__(self, problem: _Problem, P: Floats, variance: Floats, top: int) -> None:
+    def __init__(self, problem: _Problem, P: Floats, squares: Floats, top: int | None = None) -> None:
         from scipy.linalg import lapack
 
         rows, w, ridge = problem.X, problem.w, problem.ridge
         dtype = rows.dtype
         D, n_classes = rows.shape[1], P.shape[2]
+        top = _block_top(len(rows), D) if top is None else top
+        variance = (squares.T @ w[:, 0]).astype(np.float64) / problem.total[0]
         mass = np.ascontiguousarray((P[:, 0] * (1 - P[:, 0]) * w[:, :1]).T)
         factor, solve = (lapack.spotrf, lapack.strtrs) if dtype == np.float32 else (lapack.dpotrf, lapack.dtrtrs)
         self.s = np.empty((n_classes, D), dtype)
@@ -234,6 +240,12 @@ class _Blocks(_Preconditioner):
         common[-1] = 0  # the intercepts have no ridge
         v[self.present] += common - v[self.present].mean(axis=0)
         return np.ascontiguousarray(v.T)[:, None, :]
+
+    def among(self, present: NDArray[np.bool_]) -> _Blocks:
+        """The same blocks for a fit that has only these classes."""
+        other = copy(self)
+        other.present = present
+        return other
 
     def keep(self, active: NDArray[np.bool_]) -> None:
         pass  # a batch of one is left only when it is finished
@@ -290,10 +302,19 @@ def _dot(a: Floats, b: Floats) -> NDArray[np.float64]:
     return out
 
 
-def _newton(problem: _Problem, V: Floats, squares: Floats, dense: _Dense | None, tol: float,
-            max_iter: int) -> tuple[Floats, NDArray[np.int64], NDArray[np.float64], NDArray[np.bool_],
-                                    NDArray[np.float64]]:
-    """Truncated Newton on all fits of the batch; finished fits leave it."""
+def _blockwise(n: int, n_fits: int, n_classes: int) -> bool:
+    return n_fits == 1 and n_classes > _JOINT_CLASSES and n >= _BLOCK_ROWS
+
+
+def _block_top(n: int, D: int) -> int:
+    # of the order of the square root of the rows, building the blocks costs about as much as two or three products
+    return min(_BLOCK_TOP, math.isqrt(n), D)
+
+
+def _newton(problem: _Problem, V: Floats, squares: Floats, dense: _Dense | None, tol: float, max_iter: int,
+            blocks: _Blocks | None = None) -> tuple[Floats, NDArray[np.int64], NDArray[np.float64],
+                                                    NDArray[np.bool_], NDArray[np.float64]]:
+    """Truncated Newton on all fits of the batch; finished fits leave it. `blocks` those to begin with, if any."""
     B = V.shape[1]
     dtype = V.dtype
     answer = V.copy()
@@ -302,14 +323,10 @@ def _newton(problem: _Problem, V: Floats, squares: Floats, dense: _Dense | None,
     final = np.zeros(B)
     done = np.zeros(B, bool)
     live = np.arange(B)
-    blocks: _Blocks | None = None
-    blockwise = dense is None and B == 1 and V.shape[2] > _JOINT_CLASSES and len(problem.X) >= _BLOCK_ROWS
-    # of the order of the square root of the rows, the blocks cost about as much as two or three products
-    top = min(_BLOCK_TOP, math.isqrt(len(problem.X)), V.shape[0])
-    variance = np.zeros(0)
-    if blockwise:
-        variance = (squares.T @ problem.w[:, 0]).astype(np.float64) / problem.total[0]
-    inner = _BLOCK_PRODUCTS if V.any() else 0  # at V = 0 all rows weigh the same: the diagonal is exact
+    blockwise = dense is None and _blockwise(len(problem.X), B, V.shape[2])
+    # at V = 0 all rows weigh the same and the diagonal is exact; elsewhere blocks, unless they are given
+    inner = _BLOCK_PRODUCTS if blocks is None and V.any() else 0
+    nearby = False
     before = np.full(B, np.inf)  # squared decrement of the last step, to notice the floor of the arithmetic
     slack = 2e-7 if dtype == np.float32 else 1e-14
     value, P, R = problem.evaluate(V)
@@ -318,7 +335,10 @@ def _newton(problem: _Problem, V: Floats, squares: Floats, dense: _Dense | None,
         g = problem.pull_back(R, V)
         M: _Preconditioner
         if blockwise and inner >= _BLOCK_PRODUCTS:
-            blocks = _Blocks(problem, P, variance, top)
+            if blocks is not None and nearby and _dot(g, blocks(g))[0] <= goal[0]:
+                pass  # finished by the measure of the last blocks, so new ones would be for nothing
+            else:
+                blocks = _Blocks(problem, P, squares)
         if dense is not None:
             M = dense
         elif blocks is not None:
@@ -348,6 +368,7 @@ def _newton(problem: _Problem, V: Floats, squares: Floats, dense: _Dense | None,
             M.keep(on)
         # conjugate gradients to a residual that shrinks with the gradient, never beyond what tol asks for
         start = rz.copy()
+        nearby = bool((start <= problem.total).all())  # within about one nat of the answer
         forcing = np.clip(np.sqrt(start / np.maximum(problem.total, 1e-30)), 0.01, 0.3)
         stop = np.maximum(forcing**2 * start, 0.1 * goal)
         S = np.zeros_like(V)
@@ -386,6 +407,27 @@ def _newton(problem: _Problem, V: Floats, squares: Floats, dense: _Dense | None,
         steps[live] += 1
         steps[live[stuck]] = max_iter
     return answer, steps, error, done, final
+
+
+def _rounded_share(w: Floats, n: int) -> float:
+    return round(20 * float(w.sum(dtype=np.float64)) / n) / 20
+
+
+def _blocks_by_share(problem: _Problem, V: Floats, squares: Floats, weights: Sequence[Floats]) -> dict[float, _Blocks]:
+    """Blocks at the fit V of all rows, scaled to each share of the weight that two or more subsets have."""
+    n = len(problem.X)
+    if not _blockwise(n, 1, V.shape[2]):
+        return {}
+    count = Counter(_rounded_share(w, n) for w in weights if len(w) >= _BLOCK_ROWS)
+    shares = sorted(share for share, fits in count.items() if share > 0 and fits > 1)
+    if not shares:
+        return {}
+    _, P, _ = problem.evaluate(V)
+    out = {}
+    for share in shares:
+        w = problem.w * problem.w.dtype.type(share)
+        out[share] = _Blocks(_Problem(problem.X, problem.y, w, problem.present, problem.ridge), P, squares)
+    return out
 
 
 def _coarse_start(problem: _Problem, tol: float, max_iter: int) -> Floats | None:
@@ -534,9 +576,10 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
 
     # Many fits: fit all rows once; its solution starts the large ones and its Hessian may serve them all.
     dense_parts: tuple[Floats, Floats] | None = None
-    cold = start is None and B < 8
+    cold = start is None and B < _MANY
+    shared_blocks: dict[float, _Blocks] = {}
     full_mass = float(n)
-    if B >= 8:
+    if B >= _MANY:
         all_rows = np.ones((n, 1), dtype)
         seen = np.zeros((1, n_classes), bool)
         seen[0, y] = True
@@ -544,9 +587,11 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
         first = V[:, :1].copy() if start is not None and len(start) == 1 else _coarse_start(problem, tol, max_iter)
         if first is None:
             first = np.zeros((D, 1, n_classes), dtype)
-        reference = _newton(problem, first, squares, None, max(tol, 1e-2), max_iter)[0]
+        close = _REFERENCE_TOL if n_classes > _JOINT_CLASSES else 1e-2
+        reference = _newton(problem, first, squares, None, max(tol, close), max_iter)[0]
         if start is None:
             V[:] = reference
+            shared_blocks.update(_blocks_by_share(problem, reference, squares, [c for i, c in plan if len(i) < n]))
         if D * n_classes <= _DENSE_MAX:
             _, P, _ = problem.evaluate(reference)
             dense_parts = _full_hessian(basis.rows, P[:, 0])
@@ -567,7 +612,11 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
             begin = _coarse_start(problem, tol, max_iter)
         if begin is None:
             begin = np.ascontiguousarray(V[:, members])
-        out, steps, err, ok, value = _newton(problem, begin, sq, dense, tol, max_iter)
+        blocks = None
+        if _blockwise(len(rows), len(members), n_classes):
+            blocks = shared_blocks.get(_rounded_share(w, n))
+            blocks = None if blocks is None else blocks.among(problem.present[0])
+        out, steps, err, ok, value = _newton(problem, begin, sq, dense, tol, max_iter, blocks)
         V[:, members] = out
         iterations[members], error[members], converged[members], final[members] = steps, err, ok, value
 
@@ -696,11 +745,16 @@ def cross_val_probs(X: Floats, y: Ints, n_classes: int, folds: int = 5, repeats:
         fold = stratified_folds(y, folds, rng)
         held_out += [np.flatnonzero(fold == f) for f in range(folds)]
     everything = np.arange(len(y))
-    heads = fit(X, y, n_classes, subsets=[np.setdiff1d(everything, h, assume_unique=True) for h in held_out],
-                C=C, tol=tol)
+    # Few fits at a time when they do not share their passes anyway: each then begins from rows of its own, and
+    # what `tol` leaves undone cannot remember the labels held out.
+    width = len(held_out) if n_classes <= _JOINT_CLASSES else _MANY - 1
     out = np.zeros((len(y), n_classes), X.dtype)
-    for k, rows in enumerate(held_out):
-        out[rows] += predict_proba(heads.take(k), X[rows])[0]
+    for s in range(0, len(held_out), width):
+        group = held_out[s:s + width]
+        heads = fit(X, y, n_classes, subsets=[np.setdiff1d(everything, h, assume_unique=True) for h in group],
+                    C=C, tol=tol)
+        for k, rows in enumerate(group):
+            out[rows] += predict_proba(heads.take(k), X[rows])[0]
     out /= repeats
     return out
 
