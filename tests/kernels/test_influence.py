@@ -135,6 +135,19 @@ def test_conjugate_gradients_equal_the_exact_inverse() -> None:
     assert np.corrcoef(own, approximate)[0, 1] > 0.98
 
 
+def test_leverage_of_blocks_is_the_quadratic_form_and_survives_single_precision() -> None:
+    X, y, _, _ = problem(400, 1, 8, 4)
+    heads = sh.fit(X, y, 4, C=1000, tol=1e-10)  # weakly penalised, so that the head is sure of many rows
+    double, single = (inf.curvature(X.astype(t), y, heads.W[0].astype(t), heads.b[0].astype(t), C=1000, method="cg")
+                      for t in (np.float64, np.float32))
+    assert double.blocks is not None
+    expected = np.einsum("id,cde,ie->ic", double.rows, double.blocks, double.rows)
+    np.testing.assert_allclose(inf._block_leverage(double), expected, rtol=1e-10)
+    for form in ("first_order", "leave_one_out"):
+        a, b = inf.self_influence(double, form), inf.self_influence(single, form)  # type: ignore[arg-type]
+        np.testing.assert_allclose(b, a, rtol=5e-3, atol=1e-5 * np.abs(a).max())
+
+
 def test_self_influence_is_the_diagonal() -> None:
     X, y, _, _, _, curve = prepared()
     for form in ("first_order", "leave_one_out"):
