@@ -24,8 +24,10 @@ stay finite and losses bounded. Intercepts of the present classes sum to zero.
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -541,6 +543,23 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
     Raises ValueError for shapes, labels, weights or values outside the above, and for a fit without any row.
     """
     X, y = _checked(X, y, n_classes, weights, subsets, C)
+    if n_classes <= _JOINT_CLASSES:
+        return _fit(X, y, n_classes, weights, subsets, C, tol, max_iter, start)
+    # Many classes: hundreds of small products a step, for which a second BLAS thread is waited longer than it helps.
+    # The fits of a batch run side by side instead. (scipy is loaded first, so that its BLAS is held to one thread too.)
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        return _fit(X, y, n_classes, weights, subsets, C, tol, max_iter, start)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _fit(X: Floats, y: Ints, n_classes: int, weights: Floats | None, subsets: Sequence[Ints] | None, C: float, tol: float,
+         max_iter: int, start: Heads | None) -> Heads:
     n, d = X.shape
     dtype = X.dtype
     ridge = 1.0 / C
@@ -631,12 +650,19 @@ def fit(X: Floats, y: Ints, n_classes: int, *, weights: Floats | None = None,
     shared = set(joint)
     apart = [k for k in range(B) if k not in shared]
 
+    def run_one(k: int) -> None:
+        index, count = plan[k]
+        everything = len(index) == n
+        rows = basis.rows if everything else basis.rows[index]
+        run([k], rows, y if everything else y[index], count[:, None], squares if everything else rows**2)
+
     def run_apart(members: list[int]) -> None:
-        for k in members:
-            index, count = plan[k]
-            everything = len(index) == n
-            rows = basis.rows if everything else basis.rows[index]
-            run([k], rows, y if everything else y[index], count[:, None], squares if everything else rows**2)
+        if n_classes > _JOINT_CLASSES and len(members) > 1:
+            with ThreadPoolExecutor(min(_cores(), len(members))) as side_by_side:
+                list(side_by_side.map(run_one, members))
+        else:
+            for k in members:
+                run_one(k)
 
     small = [k for k in apart if len(plan[k][0]) * D * n_classes < _SHARED_WORK]
     if small:
