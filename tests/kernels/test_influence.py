@@ -144,7 +144,7 @@ def test_leverage_of_blocks_is_the_quadratic_form_and_survives_single_precision(
     expected = np.einsum("id,cde,ie->ic", double.rows, double.blocks, double.rows)
     np.testing.assert_allclose(inf._block_leverage(double), expected, rtol=1e-10)
     for form in ("first_order", "leave_one_out"):
-        a, b = inf.self_influence(double, form), inf.self_influence(single, form)  # type: ignore[arg-type]
+        a, b = inf.self_influence(double, form), inf.self_influence(single, form)
         np.testing.assert_allclose(b, a, rtol=5e-3, atol=1e-5 * np.abs(a).max())
 
 
