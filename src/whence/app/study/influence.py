@@ -20,7 +20,7 @@ from whence.models.observe import Observer
 
 #: Tracers held against retraining; the first is the one whose figure is quoted, the rest are there for contrast.
 TRACERS = ("influence", "gradient-dot", "gradient-cosine", "representer", "label-similarity", "bm25", "random-links")
-_QUERIES, _FEW_QUERIES = 200, 60  # validation examples that are predicted; few where each costs a solve of its own
+_QUERIES, _FEW_QUERIES = 200, 40  # validation examples that are predicted; few where each costs a solve of its own
 _EXACT = 8000  # parameters of the head up to which the inverse Hessian is exact
 _WORK = 8e11  # multiply-adds that retraining may cost; fewer retrains beyond, but never less than ten
 

@@ -16,7 +16,7 @@ from whence.core.method import params_of
 from whence.core.tables import links_of
 from whence.models.observe import Observer
 
-_MOST, _FEW = 400, 120  # wrong predictions that are traced, the most confident first; few where each costs a solve of its own
+_MOST, _FEW = 400, 60  # wrong predictions that are traced, the most confident first; few where each costs a solve of its own
 _TOP = 8
 
 
