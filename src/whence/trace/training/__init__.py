@@ -10,7 +10,8 @@ nothing of gradients and can wait for the retraining; its `quality` says how far
 be taken apart into terms that add up. `TracIn` for what the course of training did, early epochs included. `Prototypes` to show a
 few typical examples per decision. `BoostIn` when the model in question is boosted trees, `Trex` for terms that add up there.
 `EmbeddingSimilarity` (with `signed`, its preset `label-similarity`) and `BM25` are the baselines that any attribution has to
-beat, `GradientDot` and `GradientCosine` are what influence is without curvature, `RandomLinks` is what chance looks like.
+beat, `GradientDot` (preset `gradient-cosine`) is what influence is without curvature, `RandomLinks` is what chance looks
+like.
 
 How well each predicts retraining: `benchmarks/trace_arena.py`.
 """
