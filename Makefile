@@ -20,7 +20,7 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:[^#]*## */\t/' | expand -t 14
 
 run: $(TEXT)  ## set up, study the documentation strings of this Python, write a report
-	@echo "[2/2] Studying stdlib:docstrings with planted label flips, duplicates and leaks (about 3 minutes on two cores)"
+	@echo "[2/2] Studying stdlib:docstrings with planted label flips, duplicates and leaks (about a minute on two cores, two at first use)"
 	@$(BIN)/whence study stdlib:docstrings --plant label-flips=0.05,duplicates=0.02,leaks=20 -o "$(RUN)"
 	@echo "Report: $(RUN)/report.html    open it: $(BIN)/whence show $(RUN)"
 
