@@ -12,7 +12,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from whence.app.runs import Run, versions, write_table
-from whence.app.study.duplicates import leaked
 from whence.app.study.parts import Parts
 from whence.app.study.signals import NOISE, TARGETED
 from whence.core.catalogue import find
@@ -334,7 +333,3 @@ def _traces(wrong: list[dict[str, Any]], links: Mapping[str, Links], row: Any, m
             }
         )
     return out
-
-
-def leaks(links: Mapping[str, Links]) -> dict[str, str]:
-    return leaked(dict(links))

@@ -91,7 +91,7 @@ def study(recipe: Recipe, out: str | Path | None = None, *, ctx: Context | None 
         traced, wrong = traces(parts, recipe, observer, ctx, run)
         links.update(traced)
         leaks = leaked(links)
-        effect = leak_effect(parts, recipe, leaks, decision, wrong)
+        effect = leak_effect(parts, leaks, wrong)
         flipped = {this for this, kind in (parts.planted or {}).items() if kind == "label-flip"}
         found = (
             None
@@ -128,9 +128,7 @@ def study(recipe: Recipe, out: str | Path | None = None, *, ctx: Context | None 
         return Study(folder, parts.train, scores, links, summary, decision["drop"])
 
 
-def leak_effect(
-    parts: Parts, recipe: Recipe, leaks: Mapping[str, str], decision: Mapping[str, Any], wrong: list[dict[str, Any]]
-) -> dict[str, Any]:
+def leak_effect(parts: Parts, leaks: Mapping[str, str], wrong: list[dict[str, Any]]) -> dict[str, Any]:
     """Accuracy of the head on all training data, with and without the proof examples that training repeats."""
     mistakes = {case["id"] for case in wrong}
     right = np.array([this not in mistakes for this in parts.proof.ids])

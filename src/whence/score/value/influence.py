@@ -9,15 +9,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
 from whence.core.card import Card, Paper
 from whence.core.context import Context
-from whence.core.errors import BadInput, NotCapable
 from whence.core.evidence import Scores
 from whence.core.method import method, param, step_of
 from whence.core.pool import Pool
 from whence.models.observe import Observer
+from whence.score.value._reference import labelled_reference
 
 
 @method
@@ -38,20 +36,7 @@ class Influence:
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores:
         from whence.kernels.influence import curvature, influence_on_mean
 
-        if reference is None or len(reference) == 0:
-            raise NotCapable(
-                "influence needs a labelled reference", do="pass validation examples as the reference (--reference FILE)"
-            )
-        y = observer.labelled(pool, "influence")
-        if "label" not in reference.roles:
-            raise NotCapable("influence needs labels on the reference", given=", ".join(reference.columns))
-        yq = observer.codes(reference, pool.labels.names)
-        if (yq < 0).any():
-            raise BadInput(
-                f"The reference example {reference.ids[int(np.flatnonzero(yq < 0)[0])]} has no label of '{pool.name}'",
-                legal=pool.labels.names,
-                do="label it, or leave it out",
-            )
+        y, reference, yq = labelled_reference(pool, reference, observer, "influence")
         head = observer.head(pool)
         curve = curvature(observer.embeddings(pool), y, head.W, head.b, C=head.C)
         values, _ = influence_on_mean(

@@ -12,11 +12,11 @@ import numpy as np
 
 from whence.core.card import Card, Paper
 from whence.core.context import Context
-from whence.core.errors import BadInput, NotCapable
 from whence.core.evidence import Scores
 from whence.core.method import method, param, step_of
 from whence.core.pool import Pool
 from whence.models.observe import Observer
+from whence.score.value._reference import labelled_reference
 
 
 @method
@@ -39,20 +39,7 @@ class KNNShapley:
     def __call__(self, pool: Pool, observer: Observer, ctx: Context, *, reference: Pool | None = None) -> Scores:
         from whence.kernels.knn_shapley import knn_shapley
 
-        if reference is None or len(reference) == 0:
-            raise NotCapable(
-                "knn-shapley needs a labelled reference", do="pass validation examples as the reference (--reference FILE)"
-            )
-        y = observer.labelled(pool, "knn-shapley")
-        if "label" not in reference.roles:
-            raise NotCapable("knn-shapley needs labels on the reference", given=", ".join(reference.columns))
-        yq = observer.codes(reference, pool.labels.names)
-        if (yq < 0).any():
-            raise BadInput(
-                f"The reference example {reference.ids[int(np.flatnonzero(yq < 0)[0])]} has no label of '{pool.name}'",
-                legal=pool.labels.names,
-                do="label it, or leave it out",
-            )
+        y, reference, yq = labelled_reference(pool, reference, observer, "knn-shapley")
         # ties in distance go to the lower row: rows go in by id, so that the order of the file does not matter
         order = np.argsort(np.array(pool.ids))
         values = np.empty(len(y))
